@@ -1,0 +1,314 @@
+"""Who somebody is: guests by a signed token that needs no database, registered users by an opaque one.
+
+A guest's token is a JWT (RFC 7519, HS256) made with a secret that the database keeps, so every restart and
+every node knows it again. A registered user's token is 32 random bytes; only its SHA-256 is stored, and it
+is found by that: what an attacker can time is the comparison of hashes, which says nothing of the token.
+"""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NamedTuple, NoReturn
+
+import jwt
+import trio
+
+from chat.batch_loader import BatchLoader
+from chat.errors import ErrorCode, Refused
+from chat.names import display_name, guest_id, registered_id
+from storage import Store, StoreClosed, TokenRow, Unavailable, UserRow
+
+TOKEN_PREFIX: Final = "pt_"  # noqa: S105  a prefix, so that leaked tokens can be found by their looks
+GUEST_ROLE: Final = "guest"
+USER_ROLE: Final = "user"
+ROLES: Final = (USER_ROLE, "moderator", "admin")
+"""What a registered user may be, on the whole server; a room has roles of its own."""
+
+GUEST_SECRET_NAME: Final = "guest-token"  # noqa: S105  the name under which the store keeps it
+
+_ALGORITHM: Final = "HS256"
+_AUDIENCE: Final = "parley"
+_ISSUER: Final = "parley:guest"
+_CLAIMS: Final = ("sub", "name", "iat", "exp", "aud", "iss")
+_SECRET_BYTES: Final = 32
+_TOKEN_BYTES: Final = 32
+_ID_BYTES: Final = 16
+_DAY_S: Final = 86_400
+_GUEST_ID: Final = re.compile(r"g_[a-z2-7]{1,64}")
+_TOKEN: Final = re.compile(r"pt_[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a session speaks for.
+
+    Attributes:
+        user_id: `u_...`, or `g_...` for a guest.
+        name: the display name, normalised.
+        role: one of `ROLES`, or `GUEST_ROLE`.
+        is_guest: whether nobody vouches for the name.
+    """
+
+    user_id: str
+    name: str
+    role: str
+    is_guest: bool
+
+
+class SignedIn(NamedTuple):
+    """What a good `hello` comes to.
+
+    Attributes:
+        principal: who it is.
+        token: a token to come back with as the same guest, where a new one was made; else None.
+        expires_at_ms: when the session's right ends, in milliseconds since 1970 UTC; None: not by time.
+    """
+
+    principal: Principal
+    token: str | None
+    expires_at_ms: int | None
+
+
+class IssuedToken(NamedTuple):
+    """A new token, which is shown once and stored nowhere, and whom it speaks for."""
+
+    user: UserRow
+    token: str
+
+
+class Authenticator:
+    """Answers who a `hello` is. Build it with `open_authenticator`; `run` must be running.
+
+    Args:
+        store: where registered tokens are looked up.
+        guest_secret: signs guest tokens; at least 32 bytes.
+        guests: whether guests are let in at all, with a name or with a guest token.
+        now_ms: milliseconds since 1970 UTC.
+        random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
+        guest_days: how long a guest's token is good for.
+        timeout_s: the longest wait for the database.
+        max_batch: tokens in one query.
+        max_waiting: hellos that may wait for the database at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        guest_secret: bytes,
+        guests: bool,
+        now_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        guest_days: int = 180,
+        timeout_s: float = 5.0,
+        max_batch: int = 500,
+        max_waiting: int = 5_000,
+    ) -> None:
+        if len(guest_secret) < _SECRET_BYTES:
+            raise ValueError(f"a guest secret has {_SECRET_BYTES} bytes at least")
+        self._store = store
+        self._guest_secret = guest_secret
+        self._guests = guests
+        self._now_ms = now_ms
+        self._random_bytes = random_bytes
+        self._guest_s = guest_days * _DAY_S
+        self._timeout_s = timeout_s
+        self._tokens = BatchLoader[bytes, TokenRow](self._load, max_batch=max_batch, max_waiting=max_waiting)
+        self._jwt = jwt.PyJWT()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Look up registered tokens, many at once, until cancelled."""
+        await self._tokens.run(task_status=task_status)
+
+    async def sign_in(
+        self,
+        *,
+        token: str | None,
+        guest: str | None,
+        request_id: int | None = None,
+    ) -> SignedIn:
+        """Whom a `hello` with this token, or this guest's name, speaks for.
+
+        Args:
+            token: a registered user's or a guest's.
+            guest: the name of a guest who is new here.
+            request_id: of the `hello`, for the refusal.
+
+        Raises:
+            Refused: `bad_request` for neither, both, or a bad name; `unauthenticated` for a token that is
+                not known, not valid any more, or a guest's where guests are not let in; `unavailable` when
+                the database cannot say it now.
+        """
+        if (token is None) == (guest is None):
+            raise Refused(
+                ErrorCode.BAD_REQUEST,
+                "hello needs either a token or a guest's name",
+                field="token",
+                request_id=request_id,
+            )
+        if guest is not None:
+            self._let_guests_in(request_id)
+            name = display_name(guest, field="guest", request_id=request_id)
+            return self._admit_guest(guest_id(self._random_bytes(_ID_BYTES)), name)
+        assert token is not None  # noqa: S101  narrows the type: exactly one of the two is given
+        if token.startswith(TOKEN_PREFIX):
+            return await self._find_registered(token, request_id)
+        return self._readmit_guest(token, request_id)
+
+    def _let_guests_in(self, request_id: int | None) -> None:
+        if not self._guests:
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED,
+                "guests are not let in here: bring a token",
+                field="guest",
+                request_id=request_id,
+            )
+
+    def _admit_guest(self, user_id: str, name: str) -> SignedIn:
+        now_s = self._now_ms() // 1000
+        claims = {
+            "sub": user_id,
+            "name": name,
+            "iat": now_s,
+            "exp": now_s + self._guest_s,
+            "aud": _AUDIENCE,
+            "iss": _ISSUER,
+        }
+        token = self._jwt.encode(claims, self._guest_secret, algorithm=_ALGORITHM)
+        principal = Principal(user_id=user_id, name=name, role=GUEST_ROLE, is_guest=True)
+        return SignedIn(principal, token, (now_s + self._guest_s) * 1000)
+
+    def _readmit_guest(self, token: str, request_id: int | None) -> SignedIn:
+        bad_token = Refused(
+            ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token", request_id=request_id
+        )
+        if not token.isascii():
+            raise bad_token
+        try:
+            claims: dict[str, object] = self._jwt.decode(
+                token,
+                self._guest_secret,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                issuer=_ISSUER,
+                # The times are judged below, by the clock that this object was given.
+                options={"require": list(_CLAIMS), "verify_exp": False, "verify_iat": False},
+            )
+        except jwt.InvalidTokenError:
+            raise bad_token from None
+        match claims:
+            case {"sub": str(user_id), "name": str(name), "exp": int(expires_s)} if _GUEST_ID.fullmatch(
+                user_id
+            ):
+                pass
+            case _:
+                raise bad_token
+        self._let_guests_in(request_id)
+        left_s = expires_s - self._now_ms() / 1000
+        if left_s <= 0:
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, "the token has expired", field="token", request_id=request_id
+            )
+        if left_s < self._guest_s / 2:
+            # Who keeps coming back stays the same person for good.
+            return self._admit_guest(user_id, name)
+        principal = Principal(user_id=user_id, name=name, role=GUEST_ROLE, is_guest=True)
+        return SignedIn(principal, None, expires_s * 1000)
+
+    async def _find_registered(self, token: str, request_id: int | None) -> SignedIn:
+        row = None
+        if _TOKEN.fullmatch(token):
+            try:
+                row = await self._tokens.get(token_hash(token), timeout_s=self._timeout_s)
+            except (Unavailable, StoreClosed) as error:
+                raise Refused(
+                    ErrorCode.UNAVAILABLE,
+                    "tokens cannot be checked now",
+                    retry_after_s=1.0,
+                    request_id=request_id,
+                ) from error
+        if row is None or (row.expires_at_ms is not None and row.expires_at_ms <= self._now_ms()):
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token", request_id=request_id
+            )
+        user = row.user
+        principal = Principal(user_id=user.user_id, name=user.name, role=user.role, is_guest=False)
+        return SignedIn(principal, None, row.expires_at_ms)
+
+    async def _load(self, hashes: Sequence[bytes]) -> Mapping[bytes, TokenRow]:
+        return await self._store.find_tokens(hashes, at_ms=self._now_ms())
+
+
+async def open_authenticator(
+    store: Store,
+    *,
+    guests: bool,
+    now_ms: Callable[[], int],
+    random_bytes: Callable[[int], bytes],
+    guest_days: int = 180,
+    timeout_s: float = 5.0,
+    max_batch: int = 500,
+    max_waiting: int = 5_000,
+) -> Authenticator:
+    """An authenticator with the secret that the store keeps; the first one ever to ask makes it.
+
+    Args: as of `Authenticator`.
+
+    Raises:
+        StorageError: the store cannot give the secret.
+    """
+    secret = await store.secret(GUEST_SECRET_NAME, random_bytes(_SECRET_BYTES))
+    return Authenticator(
+        store,
+        guest_secret=secret,
+        guests=guests,
+        now_ms=now_ms,
+        random_bytes=random_bytes,
+        guest_days=guest_days,
+        timeout_s=timeout_s,
+        max_batch=max_batch,
+        max_waiting=max_waiting,
+    )
+
+
+async def create_token(
+    store: Store,
+    name: str,
+    role: str | None = None,
+    *,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes],
+    expires_at_ms: int | None = None,
+) -> IssuedToken:
+    """Make a token for the registered user of this name, who is created if there is none.
+
+    Args:
+        store: where the token's hash goes.
+        name: the user's display name; it is normalised.
+        role: one of `ROLES`; None: `USER_ROLE` for a new user, whatever it is for one who exists.
+        now_ms: milliseconds since 1970 UTC.
+        random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
+        expires_at_ms: when the token ends; None: never.
+
+    Raises:
+        Refused: `bad_request` for a bad name or an unknown role; `conflict` when the user exists with
+            another role: then no token was made.
+        StorageError: the store cannot take it now.
+    """
+    name = display_name(name, field="user")
+    if role is not None and role not in ROLES:
+        raise Refused(ErrorCode.BAD_REQUEST, f"the role is one of {', '.join(ROLES)}", field="role")
+    wanted = UserRow(user_id=registered_id(random_bytes(_ID_BYTES)), name=name, role=role or USER_ROLE)
+    user = await store.create_user(wanted, at_ms=now_ms)
+    if role is not None and user.role != role:
+        raise Refused(ErrorCode.CONFLICT, f"{name} exists with the role {user.role}", field="role")
+    token = TOKEN_PREFIX + urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).decode("ascii").rstrip("=")
+    await store.create_token(user.user_id, token_hash(token), at_ms=now_ms, expires_at_ms=expires_at_ms)
+    return IssuedToken(user, token)
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a registered token. Its 256 random bits need no salt and no slow hash."""
+    return sha256(token.encode()).digest()

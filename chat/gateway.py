@@ -1,0 +1,308 @@
+"""Connections to sessions: plain HTTP, the WebSocket handshake, and the boundary that no failure crosses.
+
+Whatever goes wrong with one connection ends here: a handler's exception would otherwise end the server
+(trio-websocket 0.12 runs handlers in its own nursery).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from urllib.parse import urlsplit
+
+import h11
+import structlog
+import trio
+import trio_websocket
+
+from chat.codec import CODECS, JSON, Codec
+from chat.config import is_loopback
+from chat.errors import CloseCode
+from chat.health import Readiness
+from chat.metrics import Metrics
+from chat.ops import Answer, json_answer, text_answer
+from chat.protocol import AnyRequest
+from chat.rate_limit import KeyedBuckets
+from chat.session import Session, SessionServices
+from chat.transport import ConnectionStream, HeadTimeout, HeadTooLarge, TransportError, close_websocket
+
+log = structlog.stdlib.get_logger("chat.gateway")
+
+_CLOSED: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLimits:
+    """What a connection may take before its session decides.
+
+    Attributes:
+        connections_max: connections at a time.
+        hello_timeout_s: from the upgrade to the `hello`.
+        hello_frame_max_bytes: a frame before the welcome.
+        frame_max_bytes: a frame after it.
+        allowed_origins: web origins that may connect besides the server's own.
+    """
+
+    connections_max: int
+    handshake_timeout_s: float
+    hello_timeout_s: float
+    hello_frame_max_bytes: int
+    frame_max_bytes: int
+    allowed_origins: Sequence[str]
+
+
+class Gateway:
+    """Accepts connections and runs their sessions.
+
+    Args:
+        sessions: where those that are open are kept, by id.
+        finish: does what a session waits for (`SessionDesk.finish`).
+        new_session_id: unique among this server's sessions.
+        spread: a factor about 1 for each session's times, so that they do not beat together.
+        by_address: the limit on new connections from one address; None: no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        services: SessionServices,
+        sessions: dict[str, Session],
+        finish: Callable[[Session, AnyRequest], Awaitable[None]],
+        limits: GatewayLimits,
+        readiness: Readiness,
+        metrics: Metrics,
+        new_session_id: Callable[[], str],
+        spread: Callable[[], float],
+        by_address: KeyedBuckets[str] | None,
+    ) -> None:
+        self._services = services
+        self._finish = finish
+        self._limits = limits
+        self._readiness = readiness
+        self._new_session_id = new_session_id
+        self._by_address = by_address
+        self._metrics = metrics
+        self._counts = metrics.counts
+        self._spread = spread
+        self._connections = 0
+        self._sessions = sessions
+
+    # -- the boundary ----------------------------------------------------------------------------------
+
+    async def handle(self, stream: ConnectionStream) -> None:
+        """Serve one connection to its end; never raises but `Cancelled`.
+
+        Cancellation: the connection is closed, bounded in time.
+        """
+        self._connections += 1
+        try:
+            await self._serve(stream)
+        except* _CLOSED:
+            # The peer is gone: every part of the connection may say so.
+            log.debug("gateway.gone", peer=stream.peer)
+        except* TransportError as group:
+            log.debug("gateway.bad_request", peer=stream.peer, error=repr(group.exceptions[0]))
+        except* Exception:
+            log.exception("gateway.connection_crashed", peer=stream.peer)
+        finally:
+            self._connections -= 1
+            stream.abort()
+
+    async def _serve(self, stream: ConnectionStream) -> None:
+        by_address = self._by_address
+        if (
+            by_address is not None
+            and not is_loopback(stream.peer)
+            and by_address.take(stream.peer, self._services.clock())
+        ):
+            self._counts.handshakes_failed += 1
+            return
+        try:
+            head = await stream.read_head(timeout_s=self._limits.handshake_timeout_s)
+        except HeadTooLarge:
+            await self._refuse(stream, text_answer(431, "the request's head is too large"))
+            return
+        except HeadTimeout:
+            self._counts.handshakes_failed += 1
+            return
+        if not head:
+            return
+        try:
+            request = _parse(head)
+        except h11.RemoteProtocolError:
+            await self._refuse(stream, text_answer(400, "that is not HTTP"))
+            return
+        if request.target.partition(b"?")[0] != b"/ws":
+            await self._answer_http(stream, request)
+            return
+        headers = dict(request.headers)
+        if b"websocket" not in headers.get(b"upgrade", b"").lower():
+            await self._refuse(stream, text_answer(426, "this address speaks WebSocket"))
+            return
+        codec = self._choose_codec(headers)
+        if request.http_version < b"1.1":
+            await self._refuse(stream, text_answer(400, "a WebSocket begins with HTTP/1.1 (RFC 6455, 4.1)"))
+        elif codec is None:
+            await self._refuse(stream, text_answer(400, "none of the subprotocols is known"))
+        elif not self._origin_allowed(headers):
+            await self._refuse(stream, text_answer(403, "that origin may not connect"))
+        elif not self._readiness.is_ready or self._connections > self._limits.connections_max:
+            await self._refuse(stream, json_answer(503, {"error": "overloaded"}))
+        else:
+            await self._serve_websocket(stream, codec, offered=b"sec-websocket-protocol" in headers)
+
+    # -- HTTP ------------------------------------------------------------------------------------------
+
+    async def _answer_http(self, stream: ConnectionStream, request: h11.Request) -> None:
+        self._counts.http_requests += 1
+        path = request.target.partition(b"?")[0]
+        match path if request.method in {b"GET", b"HEAD"} else b"":
+            case b"/healthz":
+                answer = text_answer(200, "ok")
+            case b"/readyz":
+                answer = json_answer(*self._readiness.answer())
+            case _:
+                answer = text_answer(404, "not found")
+        await _send(stream, answer, head_only=request.method == b"HEAD")
+
+    async def _refuse(self, stream: ConnectionStream, answer: Answer) -> None:
+        self._counts.handshakes_failed += 1
+        await _send(stream, answer, head_only=False)
+
+    def _choose_codec(self, headers: Mapping[bytes, bytes]) -> Codec | None:
+        """The first subprotocol offered that is known; JSON where none was offered (protocol.md 1)."""
+        offered = headers.get(b"sec-websocket-protocol")
+        if offered is None:
+            return JSON
+        names = [name.strip() for name in offered.decode("ascii", "replace").split(",")]
+        return next((CODECS[name] for name in names if name in CODECS), None)
+
+    def _origin_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
+        origin = headers.get(b"origin")
+        if origin is None:
+            return True
+        text = origin.decode("ascii", "replace").lower()
+        if text in self._limits.allowed_origins:
+            return True
+        try:
+            netloc = urlsplit(text).netloc
+        except ValueError:
+            return False
+        return netloc == headers.get(b"host", b"").decode("ascii", "replace").lower() != ""
+
+    # -- WebSocket -------------------------------------------------------------------------------------
+
+    async def _serve_websocket(self, stream: ConnectionStream, codec: Codec, *, offered: bool) -> None:
+        limits = self._limits
+        session: Session | None = None
+        ws: trio_websocket.WebSocketConnection | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                with trio.move_on_after(limits.handshake_timeout_s):
+                    request = await trio_websocket.wrap_server_stream(
+                        nursery, stream, max_message_size=limits.frame_max_bytes + 1, receive_buffer_size=None
+                    )
+                    session = self._open_session(stream, codec, nursery)
+                    stream.max_frame_bytes = limits.hello_frame_max_bytes
+                    stream.enable_short_cut(
+                        session.on_frame, on_too_large=session.on_too_large, on_control=session.on_control
+                    )
+                    stream.on_overflow(session.on_overflow)
+                    stream.on_closed(session.on_transport_closed)
+                    ws = await request.accept(subprotocol=codec.subprotocol if offered else None)
+                if ws is not None and session is not None:
+                    await self._pump(ws, stream, session)
+            finally:
+                # Also when the peer leaves, or stalls, between the request and the answer to it.
+                if session is not None:
+                    self._forget(session)
+                if ws is None or session is None:
+                    self._counts.handshakes_failed += 1
+                else:
+                    await self._close(ws, stream, session)
+                nursery.cancel_scope.cancel()
+
+    def _open_session(self, stream: ConnectionStream, codec: Codec, nursery: trio.Nursery) -> Session:
+        session_id = self._new_session_id()
+        self._counts.connections_opened += 1
+        session = Session(
+            session_id,
+            stream,
+            codec,
+            self._services,
+            hello_due_s=self._services.clock() + self._limits.hello_timeout_s,
+            spread=self._spread(),
+        )
+        if session.encoding_index:
+            self._counts.sessions_json += 1
+        else:
+            self._counts.sessions_msgpack += 1
+        self._sessions[session_id] = session
+        session.start_worker = partial(nursery.start_soon, self._work, session)
+        return session
+
+    async def _work(self, session: Session) -> None:
+        await session.work(self._finish)
+
+    async def _pump(
+        self, ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, session: Session
+    ) -> None:
+        """Hand over the messages that took the slow way (fragments); ends with the session."""
+        with session.scope:
+            while not session.is_closed:
+                try:
+                    message = await ws.get_message()
+                except trio_websocket.ConnectionClosed:
+                    return
+                is_text = isinstance(message, str)
+                payload = message.encode() if isinstance(message, str) else message
+                if not session.on_frame(payload, is_text):
+                    await session.wait_resumed()
+                stream.slow_message_delivered()
+
+    def _forget(self, session: Session) -> None:
+        """Take a session that `_open_session` made out of the books."""
+        session.detach(clean=True)
+        self._sessions.pop(session.session_id, None)
+        self._counts.connections_closed += 1
+        if session.encoding_index:
+            self._counts.sessions_json -= 1
+        else:
+            self._counts.sessions_msgpack -= 1
+
+    async def _close(
+        self, ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, session: Session
+    ) -> None:
+        """Say why, where there is something to say, and be gone; bounded and shielded."""
+        ended = session.ended_with
+        if ended is None:
+            code, reason = CloseCode.NORMAL, ""
+        else:
+            code, reason = ended
+            self._metrics.closed[code] += 1
+        await close_websocket(ws, stream, int(code), reason)
+
+
+def _parse(head: bytes) -> h11.Request:
+    """A request's head, as h11 reads it.
+
+    Raises:
+        h11.RemoteProtocolError: it is none.
+    """
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head)
+    event = connection.next_event()
+    if not isinstance(event, h11.Request):
+        raise h11.RemoteProtocolError("not a request")
+    return event
+
+
+async def _send(stream: ConnectionStream, answer: Answer, *, head_only: bool) -> None:
+    """Answer a plain request and close."""
+    reason = {200: "OK", 404: "Not Found"}.get(answer.status, "Refused")
+    head = (
+        f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}\r\n"
+        f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
+    )
+    await stream.send_all(head.encode("ascii") + (b"" if head_only else answer.body))
+    await stream.aclose()

@@ -1,0 +1,198 @@
+"""PURE: what a server counts where it happens: cheap enough for the hot path, ignorant of Prometheus.
+
+A counter is a plain integer in a slotted object, a histogram a list of integers. Nothing here knows a room or
+a user: the number of figures is a constant of the program.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
+from typing import Final
+
+SECONDS: Final = (
+    *(0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01),
+    *(0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+)
+"""Bounds for durations: a turn takes tens of microseconds, a commit milliseconds, an outage seconds."""
+SIZES: Final = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 10_000.0)
+"""Bounds for numbers of things in a batch."""
+BYTES: Final = tuple(float(4**n) for n in range(4, 13))
+"""Bounds for sizes: 256 bytes to 16 MiB."""
+
+
+class Histogram:
+    """Counts observations by bound. One `observe` costs a quarter of a microsecond."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation, in the unit of the bounds; a value on a bound is within it."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    @property
+    def count(self) -> int:
+        """Observations so far."""
+        return sum(self._counts)
+
+    @property
+    def total(self) -> float:
+        """The sum of all observations."""
+        return self._sum
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by upper bound, as Prometheus has them."""
+        names = [*(str(bound) for bound in self._bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self._counts)), strict=True))
+
+
+class Counts:
+    """Everything that is counted where it happens; callers add to the attributes.
+
+    Attributes:
+        connections_opened: WebSocket connections accepted.
+        connections_closed: of those, gone again.
+        handshakes_failed: connections that never became a WebSocket (bad request, origin, too slow).
+        sessions_msgpack: sessions that are open now, by encoding.
+        sessions_json: same.
+        hellos: good `hello`s.
+        hellos_refused: others.
+        frames_in: frames of clients, of any kind.
+        bad_frames: of those, undecodable.
+        sends: messages taken from clients to be ordered.
+        acks: `ok`s to those, which means stored.
+        duplicates: `ok`s that repeat an earlier one (`dup`).
+        events: events that rooms put in order.
+        deliveries: event frames put into outboxes, one for each receiver.
+        shed_frames: ephemeral frames that were dropped because a connection was slow.
+        slow_consumers: connections ended because their outbox was full.
+        rewinds: subscribers told `rewind`.
+        gaps: subscribers told `gap`.
+        rooms_activated: rooms that came into memory.
+        rooms_passivated: idle rooms that left it.
+        http_requests: requests that were not for a WebSocket, clients' port and operators' port together.
+        logs_dropped: repeated warnings that were counted instead of logged.
+    """
+
+    __slots__ = (
+        "acks",
+        "bad_frames",
+        "connections_closed",
+        "connections_opened",
+        "deliveries",
+        "duplicates",
+        "events",
+        "frames_in",
+        "gaps",
+        "handshakes_failed",
+        "hellos",
+        "hellos_refused",
+        "http_requests",
+        "logs_dropped",
+        "rewinds",
+        "rooms_activated",
+        "rooms_passivated",
+        "sends",
+        "sessions_json",
+        "sessions_msgpack",
+        "shed_frames",
+        "slow_consumers",
+    )
+
+    def __init__(self) -> None:
+        self.acks = 0
+        self.bad_frames = 0
+        self.connections_closed = 0
+        self.connections_opened = 0
+        self.deliveries = 0
+        self.duplicates = 0
+        self.events = 0
+        self.frames_in = 0
+        self.gaps = 0
+        self.handshakes_failed = 0
+        self.hellos = 0
+        self.hellos_refused = 0
+        self.http_requests = 0
+        self.logs_dropped = 0
+        self.rewinds = 0
+        self.rooms_activated = 0
+        self.rooms_passivated = 0
+        self.sends = 0
+        self.sessions_json = 0
+        self.sessions_msgpack = 0
+        self.shed_frames = 0
+        self.slow_consumers = 0
+
+
+class TurnMetrics:
+    """Fulfils `actors.TurnObserver`: batches, waits, turns and crashes by kind of actor."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, tuple[Histogram, Histogram, Histogram]] = {}
+        self.crashes: Counter[str] = Counter()
+
+    def batch(self, kind: str, messages: int, wait_s: float, turn_s: float, /) -> None:
+        """One batch of an actor of this kind is done."""
+        histograms = self.kinds.get(kind)
+        if histograms is None:
+            histograms = self.kinds[kind] = (Histogram(SIZES), Histogram(SECONDS), Histogram(SECONDS))
+        histograms[0].observe(messages)
+        histograms[1].observe(wait_s)
+        histograms[2].observe(turn_s)
+
+    def crashed(self, kind: str, exc: Exception, /) -> None:  # noqa: ARG002  the signature is the runtime's
+        """An actor of this kind crashed."""
+        self.crashes[kind] += 1
+
+
+class FlushMetrics:
+    """Fulfils the flusher's observer: what leaves in one round of sends."""
+
+    __slots__ = ("frames", "seconds", "sent_bytes", "sizes_bytes")
+
+    def __init__(self) -> None:
+        self.frames = Histogram(SIZES)
+        self.sizes_bytes = Histogram(BYTES)
+        self.seconds = Histogram(SECONDS)
+        self.sent_bytes = 0
+
+    def flush(self, frames: int, size_bytes: int, seconds: float) -> None:
+        """One round is done: so many frames and bytes left, and it took so long."""
+        self.frames.observe(frames)
+        self.sizes_bytes.observe(size_bytes)
+        self.seconds.observe(seconds)
+        self.sent_bytes += size_bytes
+
+
+class WriterMetrics:
+    """Fulfils `storage.WriterObserver`: batches, commits, retries, and what was parked."""
+
+    __slots__ = ("commit_s", "parked", "retries", "rows", "sizes_bytes")
+
+    def __init__(self) -> None:
+        self.rows = Histogram(SIZES)
+        self.sizes_bytes = Histogram(BYTES)
+        self.commit_s = Histogram(SECONDS)
+        self.retries = 0
+        self.parked = 0
+
+    def batch_committed(self, *, rows: int, batch_bytes: int, commit_s: float) -> None:
+        """See `WriterObserver`."""
+        self.rows.observe(rows)
+        self.sizes_bytes.observe(batch_bytes)
+        self.commit_s.observe(commit_s)
+
+    def batch_failed(self, error: Exception, *, failures: int, retry_s: float) -> None:
+        """See `WriterObserver`."""
+        del error, failures, retry_s  # the writer logs them
+        self.retries += 1
+
+    def row_parked(self, error: str) -> None:
+        """See `WriterObserver`."""
+        del error  # kept with the row
+        self.parked += 1

@@ -1,0 +1,301 @@
+"""The wire's vocabulary: every request as a typed record, every answer as a builder (docs/protocol.md 2-4).
+
+Pure: no I/O, no clock. What arrives is validated into these records by `codec`; what leaves is a plain
+map built here, so that field names stand in one file.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from chat.errors import CloseCode, ErrorCode, Refused
+
+SUBPROTOCOL_MSGPACK: Final = "parley.v1.msgpack"
+SUBPROTOCOL_JSON: Final = "parley.v1.json"
+
+BODY_MAX_BYTES: Final = 8192
+MAX_SEQ: Final = 2**53 - 1
+"""The largest integer that JSON readers keep exact (RFC 8259, 6)."""
+
+RequestId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+RoomName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+UserId = Annotated[str, Meta(pattern=r"^[ug]_[a-z2-7]{1,64}\Z")]
+Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Cid = Annotated[str, Meta(min_length=1, max_length=64)]
+Body = Annotated[str, Meta(min_length=1)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Cursor = Annotated[str, Meta(min_length=1, max_length=256)]
+Position = tuple[Seq, Seq]
+Status = Literal["online", "away", "dnd", "invisible"]
+StatusText = Annotated[str, Meta(max_length=128)]
+
+
+class Request(Struct, frozen=True, tag_field="t", kw_only=True):
+    """What every request has: `id`, chosen by the client and echoed in its one answer."""
+
+    id: RequestId
+
+
+class Hello(Request, frozen=True, tag="hello"):
+    """Who the session is: a token, or a guest's display name."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    guest: str | None = None
+    client: Annotated[str, Meta(max_length=128)] | None = None
+    status: Status = "online"
+
+
+class Ping(Request, frozen=True, tag="ping"):
+    """Heartbeat of a client that cannot send WebSocket pings."""
+
+
+class Join(Request, frozen=True, tag="join"):
+    """Become a member, then as `subscribe`."""
+
+    room: RoomName
+    create: bool = False
+    since: Position | None = None
+    limit: Limit | None = None
+
+
+class Subscribe(Request, frozen=True, tag="subscribe"):
+    """Receive a room's events from now on, and what came after `since`."""
+
+    room: RoomName
+    since: Position | None = None
+    limit: Limit | None = None
+
+
+class Unsubscribe(Request, frozen=True, tag="unsubscribe"):
+    """Stop receiving; membership stays."""
+
+    room: RoomName
+
+
+class Leave(Request, frozen=True, tag="leave"):
+    """Stop being a member, and receiving."""
+
+    room: RoomName
+
+
+class Send(Request, frozen=True, tag="send"):
+    """Put a message into the room's log; `ok` says that it is stored."""
+
+    room: RoomName
+    cid: Cid
+    body: Body
+    reply_to: Seq | None = None
+    thread: Seq | None = None
+    retry: bool = False
+
+
+class History(Request, frozen=True, tag="history"):
+    """A page of stored events."""
+
+    room: RoomName
+    before: Seq | None = None
+    after: Seq | None = None
+    around: Seq | None = None
+    limit: Limit = 50
+
+
+class Rooms(Request, frozen=True, tag="rooms"):
+    """The public rooms, by name."""
+
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Room(Request, frozen=True, tag="room"):
+    """One room's settings."""
+
+    room: RoomName
+
+
+class Members(Request, frozen=True, tag="members"):
+    """A room's members, by user id."""
+
+    room: RoomName
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Presence(Request, frozen=True, tag="presence"):
+    """Say how available one is."""
+
+    status: Status
+    text: StatusText | None = None
+
+
+class Watch(Request, frozen=True, tag="watch"):
+    """Hear of the presence of a room's members, or of users by id."""
+
+    room: RoomName | None = None
+    users: Annotated[list[UserId], Meta(min_length=1, max_length=100)] | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Unwatch(Request, frozen=True, tag="unwatch"):
+    """Stop hearing of them."""
+
+    room: RoomName | None = None
+    users: Annotated[list[UserId], Meta(min_length=1, max_length=100)] | None = None
+
+
+class Typing(Request, frozen=True, tag="typing"):
+    """Say that one is typing in a room, or has stopped."""
+
+    room: RoomName
+    stop: bool = False
+
+
+class Create(Request, frozen=True, tag="create"):
+    """Create a room and own it."""
+
+    room: RoomName
+    kind: Literal["public", "private", "direct"] = "public"
+    topic: Annotated[str, Meta(max_length=256)] = ""
+    slow: Annotated[float, Meta(ge=0, le=21600)] = 0.0
+    strict: bool = False
+
+
+AnyRequest = (
+    Hello
+    | Ping
+    | Join
+    | Subscribe
+    | Unsubscribe
+    | Leave
+    | Send
+    | History
+    | Rooms
+    | Room
+    | Members
+    | Presence
+    | Watch
+    | Unwatch
+    | Typing
+    | Create
+)
+
+REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
+    str(cls.__struct_config__.tag): cls
+    for cls in (
+        Hello,
+        Ping,
+        Join,
+        Subscribe,
+        Unsubscribe,
+        Leave,
+        Send,
+        History,
+        Rooms,
+        Room,
+        Members,
+        Presence,
+        Watch,
+        Unwatch,
+        Typing,
+        Create,
+    )
+}
+"""Every request that this server knows, by its `t`."""
+
+Envelope = Mapping[str, object]
+"""What leaves: string keys, values that both encodings know."""
+
+SubscribeMode = Literal["fresh", "tail", "gap", "rewind", "reset"]
+
+
+def ok(request_id: int, **fields: object) -> Envelope:
+    """The one positive answer to a request."""
+    return {"t": "ok", "id": request_id, **fields}
+
+
+def error(refused: Refused) -> Envelope:
+    """The one negative answer to a request, or to a frame that could not be read."""
+    envelope: dict[str, object] = {"t": "error"}
+    if refused.request_id is not None:
+        envelope["id"] = refused.request_id
+    envelope["code"] = refused.code.value
+    envelope["message"] = refused.message
+    envelope["temporary"] = refused.code.temporary
+    if refused.retry_after_s is not None:
+        envelope["retry_after"] = round(refused.retry_after_s, 3)
+    if refused.field is not None:
+        envelope["field"] = refused.field
+    return envelope
+
+
+def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Envelope:
+    """Said just before the server closes."""
+    envelope: dict[str, object] = {"t": "bye", "code": int(code), "reason": reason}
+    if retry_after_s is not None:
+        envelope["retry_after"] = round(retry_after_s, 3)
+    return envelope
+
+
+def check_body(body: str, *, request_id: int) -> None:
+    """Refuse a body over 8192 bytes of UTF-8, or with a NUL, which Postgres text cannot hold.
+
+    Raises:
+        Refused: `too_large` or `bad_request`, with field `body`.
+    """
+    # Three bytes a character is the most that UTF-8 takes below four: most bodies need no encoding here.
+    if len(body) * 4 > BODY_MAX_BYTES and len(body.encode()) > BODY_MAX_BYTES:
+        raise Refused(
+            ErrorCode.TOO_LARGE,
+            f"the body is over {BODY_MAX_BYTES} bytes",
+            field="body",
+            request_id=request_id,
+        )
+    if "\0" in body:
+        raise Refused(
+            ErrorCode.BAD_REQUEST,
+            "the body holds a NUL character",
+            field="body",
+            request_id=request_id,
+        )
+
+
+def event(  # noqa: PLR0913  one argument per wire field
+    *,
+    room: str,
+    epoch: int,
+    seq: int,
+    at_ms: int,
+    by: str,
+    kind: str,
+    name: str,
+    n: int,
+    cid: str | None,
+    body: str | None,
+    reply_to: int | None,
+    thread: int | None,
+    data: str | None,
+) -> Envelope:
+    """One entry of a room's log as clients see it, live and in history alike."""
+    envelope: dict[str, object] = {
+        "t": "event",
+        "room": room,
+        "epoch": epoch,
+        "seq": seq,
+        "at": at_ms,
+        "by": by,
+        "kind": kind,
+    }
+    if kind == "message":
+        envelope["n"] = n
+        envelope["cid"] = cid
+        envelope["body"] = body
+        envelope["name"] = name
+        if reply_to is not None:
+            envelope["reply_to"] = reply_to
+        if thread is not None:
+            envelope["thread"] = thread
+    elif data is not None:
+        envelope.update(msgspec.json.decode(data, type=dict[str, object]))
+    return envelope

@@ -1,0 +1,78 @@
+"""What follows a commit: the sender's `ok`, and the news for rooms that have more to do.
+
+Called by the writer on the trio thread, once per batch. The common case, a message that is stored, costs one
+small envelope and no turn of the room: that is why the room's `Progress` is moved from here.
+"""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from actors import ActorDied, MailboxFull
+from chat.measures import Counts
+from chat.protocol import ok
+from chat.room_messages import Published, RoomMessage, SendMessage, ServerEntry, Settled
+from storage.model import Entry, LogEntry, Receipt, RoomId, Stored
+
+log = structlog.stdlib.get_logger("chat.receipts")
+
+
+class Receipts:
+    """Takes each batch's receipts to those who wait for them.
+
+    Args:
+        tell_room: hand a message to the room with this number, as control.
+        counts: acknowledgements are counted there.
+
+    Attributes:
+        undeliverable: results that a room could not be told.
+    """
+
+    def __init__(self, tell_room: Callable[[RoomId, RoomMessage], None], counts: Counts) -> None:
+        self._tell_room = tell_room
+        self._counts = counts
+        self.undeliverable = 0
+
+    def deliver(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
+        """Answer every sender whose message is stored; give all other results to their rooms.
+
+        Never raises: a room that cannot be told (its mailbox is full even for control) is logged and
+        counted, and the others are served.
+        """
+        for_rooms: dict[RoomId, list[tuple[Entry, object, Receipt]]] = {}
+        strict: set[RoomId] = set()
+        for result in results:
+            entry, ticket, receipt = result
+            if type(receipt) is Stored and type(entry) is LogEntry:
+                progress = ticket.progress if isinstance(ticket, SendMessage | ServerEntry) else None
+                if progress is not None:
+                    progress.durable_seq = entry.seq
+                    if progress.strict:
+                        strict.add(entry.room_id)
+                    if type(ticket) is SendMessage:
+                        self._counts.acks += 1
+                        ticket.peer.reply(stored(ticket.request_id, entry))
+                    if progress.twins:
+                        for peer, request_id in progress.twins.pop(entry.seq, ()):
+                            peer.reply(stored(request_id, entry, dup=True))
+                    continue
+            for_rooms.setdefault(entry.room_id, []).append(result)
+        for room_id, settled in for_rooms.items():
+            self._tell(room_id, Settled(results=settled))
+        for room_id in strict:
+            self._tell(room_id, Published())
+
+    def _tell(self, room_id: RoomId, message: RoomMessage) -> None:
+        try:
+            self._tell_room(room_id, message)
+        except (MailboxFull, ActorDied):
+            self.undeliverable += 1
+            log.exception("receipts.undeliverable", room_id=room_id)
+
+
+def stored(request_id: int, entry: LogEntry, *, dup: bool = False) -> dict[str, object]:
+    """The `ok` of a message that is committed."""
+    envelope = ok(request_id, seq=entry.seq, epoch=entry.epoch, at=entry.at_ms, cid=entry.cid)
+    if dup:
+        return {**envelope, "dup": True}
+    return dict(envelope)

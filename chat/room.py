@@ -1,0 +1,552 @@
+"""The room actor: one writer for one room's state. It decides and orders; it never waits in a turn.
+
+What it decides lives in `RoomState`. This shell hands entries to the writer, events to the topic and answers
+to sessions, always in that order: what a subscriber sees is already with the writer, so a crash in the
+middle of a turn loses nothing.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, assert_never
+
+import structlog
+import trio
+
+from actors import Actor, Crashed, ExitReason
+from chat.errors import CloseCode, ErrorCode, Refused
+from chat.measures import Counts
+from chat.peers import Broadcast
+from chat.presence_port import PresencePort
+from chat.protocol import Envelope, event, ok
+from chat.receipts import stored
+from chat.room_messages import (
+    InspectRoom,
+    JoinRoom,
+    LeaveRoom,
+    Member,
+    Published,
+    RoomInfo,
+    RoomMessage,
+    SendMessage,
+    ServerEntry,
+    Settled,
+    SubscribeRoom,
+    UnsubscribeRoom,
+    WatchMembers,
+)
+from chat.room_state import Known, RoomState, Twin
+from chat.topic import Topic, Topics
+from storage.errors import Unavailable
+from storage.model import (
+    Activation,
+    CidConflict,
+    Duplicate,
+    Entry,
+    Fenced,
+    LogEntry,
+    MemberChange,
+    MemberRow,
+    Poisoned,
+    Receipt,
+    RoomId,
+    Stored,
+)
+from storage.store import Store
+from storage.writer import Writer
+from storage.writer_pool import WriterPool
+
+log = structlog.stdlib.get_logger("chat.room")
+
+RETRY_UNAVAILABLE_S: Final = 2.0
+"""When to try again while the database is away: a restart takes about a second."""
+ACTIVATION_RETRY_S: Final = 0.25
+BROADCASTS_KEPT: Final = 50
+"""Encoded events kept for those who subscribe next: one default page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomServices:
+    """What every room on this node shares.
+
+    Attributes:
+        now_ms: the wall clock, milliseconds since 1970.
+        successor: hand a message to whichever actor has the room's name next.
+        tail_events: entries a room keeps in memory beyond what is not stored yet.
+        members_max: members a room takes.
+        activation_s: how long an activation waits for a database that is away.
+    """
+
+    store: Store
+    writers: WriterPool[object]
+    topics: Topics
+    presence: PresencePort
+    counts: Counts
+    now_ms: Callable[[], int]
+    successor: Callable[[str, RoomMessage], None]
+    tail_events: int
+    members_max: int
+    activation_s: float
+
+
+class Room(Actor[RoomMessage]):
+    """One room, from activation to passivation."""
+
+    kind: ClassVar[str] = "room"
+
+    __slots__ = (
+        "_absence",
+        "_broadcasts",
+        "_fenced",
+        "_handed_on",
+        "_roster",
+        "_services",
+        "_state",
+        "_topic",
+        "_writer",
+        "name",
+    )
+
+    def __init__(self, name: str, services: RoomServices) -> None:
+        self.name = name
+        self._services = services
+        self._state: RoomState | None = None
+        self._writer: Writer[object] = services.writers.writer_for(RoomId(0))
+        # What presence was last given, kept until somebody comes or goes.
+        self._roster: Sequence[MemberRow] | None = None
+        self._topic: Topic | None = None
+        # Parallel to the end of the tail: seq and the encoded event.
+        self._broadcasts: deque[tuple[int, Broadcast]] = deque(maxlen=BROADCASTS_KEPT)
+        self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+        self._handed_on: list[RoomMessage] = []
+        self._fenced = False
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def on_start(self) -> None:
+        """Take the room over: wait for what the writer still holds, raise the epoch, read the tail.
+
+        With the database away it tries for `activation_s`; then all that waits is answered `unavailable`, and
+        the next to ask activates the room anew.
+        """
+        services = self._services
+        activation: Activation | None = None
+        self._absence = (ErrorCode.UNAVAILABLE, "the database is away")
+        with trio.move_on_after(services.activation_s):
+            activation = await self._take_over()
+            self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+        if activation is None:
+            return
+        state = RoomState(activation, tail_events=services.tail_events, members_max=services.members_max)
+        topic = services.topics.open(self.name, state.row.room_id)
+        self._writer = services.writers.writer_for(state.row.room_id)
+        self._state = state
+        self._topic = topic
+        services.counts.rooms_activated += 1
+        self._catch_topic_up(state, topic)
+        for seq in state.unannounced_voids():
+            self._retract(state, topic, seq)
+
+    async def _take_over(self) -> Activation | None:
+        """Become the owner in storage, trying again while the database is away."""
+        services = self._services
+        topic = services.topics.get(self.name)
+        if topic is not None:
+            await services.writers.wait_flushed(topic.room_id)
+        while True:
+            try:
+                return await services.store.activate(
+                    self.name, tail_events=services.tail_events, at_ms=services.now_ms()
+                )
+            except Unavailable:
+                await trio.sleep(ACTIVATION_RETRY_S)
+
+    def _catch_topic_up(self, state: RoomState, topic: Topic) -> None:
+        """Bring subscribers who lived through a crash to the rebuilt log."""
+        if not len(topic):
+            topic.last_seq = state.visible_seq
+            return
+        if topic.last_seq > state.head_seq or state.head_seq - topic.last_seq > len(state.tail):
+            # They saw what did not survive, or missed more than the tail holds: resuming tells them which.
+            for peer in list(topic):
+                peer.end(CloseCode.MOVED, "the room was restarted")
+            topic.last_seq = state.visible_seq
+            return
+        for entry in state.visible_above(topic.last_seq):
+            topic.publish(self._broadcast(state, entry), entry.seq)
+
+    async def on_stop(self, reason: ExitReason) -> None:
+        """Leave nothing behind: subscribers of a room that ends here must resume elsewhere.
+
+        After a crash they stay: the next life catches them up. A room that is given up for crashing too often
+        is `Rooms`' business.
+        """
+        if isinstance(reason, Crashed):
+            return
+        topic = self._services.topics.close(self.name)
+        if topic is not None:
+            self._services.counts.rooms_passivated += 1
+            for peer in list(topic):
+                peer.end(CloseCode.MOVED, "the room moved")
+        for message in self._handed_on:
+            self._services.successor(self.name, message)
+
+    def on_idle(self) -> None:
+        """Give memory back when nobody listens and everything is stored."""
+        state = self._state
+        idle = self._topic is not None and not len(self._topic)
+        if state is None or (idle and not self._writer.pending(state.row.room_id)):
+            self.passivate()
+
+    # -- turns -----------------------------------------------------------------------------------------
+
+    def receive(self, message: RoomMessage) -> None:
+        """One message; answers, orders and delivers, and never waits."""
+        state = self._state
+        topic = self._topic
+        if state is None or topic is None:
+            self._receive_absent(message)
+            return
+        try:
+            if type(message) is SendMessage:
+                self._send(state, topic, message)
+            else:
+                self._receive_other(state, topic, message)
+        except Refused as refused:
+            _answer_refused(message, refused)
+
+    def _receive_other(self, state: RoomState, topic: Topic, message: RoomMessage) -> None:
+        match message:
+            case SendMessage():
+                self._send(state, topic, message)
+            case Settled():
+                for entry, ticket, receipt in message.results:
+                    self._settle(state, topic, entry, ticket, receipt)
+            case Published():
+                for entry in state.visible_above(min(topic.last_seq, state.visible_seq)):
+                    topic.publish(self._broadcast(state, entry), entry.seq)
+            case JoinRoom():
+                self._join(state, topic, message)
+            case SubscribeRoom():
+                self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
+            case UnsubscribeRoom():
+                topic.discard(message.peer)
+                message.peer.reply(ok(message.request_id, room=self.name))
+            case LeaveRoom():
+                self._leave(state, topic, message)
+            case WatchMembers():
+                self._watch(state, message)
+            case InspectRoom():
+                self._inspect(state, message)
+            case _:
+                assert_never(message)
+
+    def _receive_absent(self, message: RoomMessage) -> None:
+        """There is no such room, or nobody can say: answer so, and make way for the next to ask."""
+        code, text = self._absence
+        if code is ErrorCode.ROOM_NOT_FOUND and isinstance(message, JoinRoom) and message.must_exist:
+            message.must_exist = False
+            self._handed_on.append(message)
+        else:
+            retry_after_s = RETRY_UNAVAILABLE_S if code.temporary else None
+            answer_discarded(message, Refused(code, text, retry_after_s=retry_after_s))
+        self.passivate()
+
+    # -- messages --------------------------------------------------------------------------------------
+
+    def _send(self, state: RoomState, topic: Topic, message: SendMessage) -> None:
+        services = self._services
+        peer = message.peer
+        self._require_writer()
+        ordered = state.order_message(
+            by=peer.user_id,
+            name=peer.name,
+            cid=message.cid,
+            body=message.body,
+            reply_to=message.reply_to,
+            thread=message.thread,
+            now_ms=services.now_ms(),
+        )
+        if type(ordered) is Known:
+            entry = ordered.entry
+            self._services.counts.duplicates += 1
+            if entry.seq <= state.progress.durable_seq:
+                peer.reply(stored(message.request_id, entry, dup=True))
+            else:
+                state.progress.twins.setdefault(entry.seq, []).append((peer, message.request_id))
+                message.progress = state.progress
+            return
+        if type(ordered) is LogEntry:
+            message.progress = state.progress
+            self._writer.submit(ordered, message)
+            if not state.row.strict:
+                topic.publish(self._broadcast(state, ordered), ordered.seq)
+
+    def _require_writer(self) -> None:
+        if not self._writer.accepts():
+            raise Refused(
+                ErrorCode.UNAVAILABLE,
+                "messages cannot be stored now",
+                retry_after_s=RETRY_UNAVAILABLE_S,
+            )
+
+    def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
+        self._services.counts.events += 1
+        message = Broadcast(as_event(state.row.name, entry))
+        self._broadcasts.append((entry.seq, message))
+        return message
+
+    def _encoded(self, state: RoomState, entries: Sequence[LogEntry], encoding_index: int) -> Sequence[bytes]:
+        """Events as bytes, from the ones that are encoded already where possible."""
+        kept = dict(self._broadcasts) if entries else {}
+        name = state.row.name
+        return [
+            (kept.get(entry.seq) or Broadcast(as_event(name, entry))).payload(encoding_index)
+            for entry in entries
+        ]
+
+    def _retract(self, state: RoomState, topic: Topic, seq: int) -> None:
+        """Tell everybody, also those who are away now, that the event at `seq` did not survive."""
+        entry = state.retract(seq, now_ms=self._services.now_ms())
+        self._broadcasts = deque(
+            (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
+        )
+        self._writer.submit(entry, ServerEntry(progress=state.progress))
+        if not state.row.strict:
+            topic.publish(self._broadcast(state, entry), entry.seq)
+
+    def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
+        """Act on what became of an entry, where it is more than a message that was stored."""
+        match receipt:
+            case Stored():
+                if isinstance(ticket, JoinRoom):
+                    self._joined(state, topic, ticket)
+                elif isinstance(ticket, LeaveRoom):
+                    ticket.peer.reply(ok(ticket.request_id, room=self.name))
+            case Fenced():
+                _refuse_all(entry, ticket, ErrorCode.UNAVAILABLE, "the room has moved", retry_after_s=0.5)
+                if not self._fenced:
+                    self._fenced = True
+                    log.warning("room.fenced", room=self.name, epoch=entry.epoch)
+                    self.stop()
+            case Duplicate():
+                self._retract_entry(state, topic, entry)
+                for peer, request_id in _waiting_for(entry, ticket):
+                    peer.reply(
+                        ok(
+                            request_id,
+                            seq=receipt.seq,
+                            epoch=receipt.epoch,
+                            at=receipt.at_ms,
+                            cid=entry.cid if isinstance(entry, LogEntry) else None,
+                            dup=True,
+                        )
+                    )
+            case CidConflict():
+                self._retract_entry(state, topic, entry)
+                message = f"this cid sent another body, at seq {receipt.seq}"
+                _refuse_all(entry, ticket, ErrorCode.CID_CONFLICT, message)
+            case Poisoned():
+                self._retract_entry(state, topic, entry)
+                log.error("room.poisoned", room=self.name, kind=type(entry).__name__)
+                _refuse_all(entry, ticket, ErrorCode.BAD_REQUEST, "the database refuses this for ever")
+            case _:
+                assert_never(receipt)
+
+    def _retract_entry(self, state: RoomState, topic: Topic, entry: Entry) -> None:
+        # An entry of an earlier epoch was committed before this life began, which announced its void at once.
+        if isinstance(entry, LogEntry) and entry.epoch == state.epoch:
+            state.progress.durable_seq = max(state.progress.durable_seq, entry.seq)
+            self._retract(state, topic, entry.seq)
+
+    # -- members ---------------------------------------------------------------------------------------
+
+    def _join(self, state: RoomState, topic: Topic, message: JoinRoom) -> None:
+        peer = message.peer
+        self._require_writer()
+        now_ms = self._services.now_ms()
+        member = state.admit(peer.user_id, peer.name, now_ms)
+        if member is None:
+            self._joined(state, topic, message)
+            return
+        message.submitted = True
+        self._writer.submit(
+            MemberChange(
+                state.row.room_id,
+                state.epoch,
+                member.user_id,
+                member.name,
+                member.role,
+                member.joined_at_ms,
+                member.read_seq,
+                state.head_n,
+            ),
+            message,
+        )
+        self._roster = None
+        self._services.presence.members_changed(self.name, joined=(member,), left=())
+
+    def _joined(self, state: RoomState, topic: Topic, message: JoinRoom) -> None:
+        self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
+
+    def _leave(self, state: RoomState, topic: Topic, message: LeaveRoom) -> None:
+        peer = message.peer
+        self._require_writer()
+        member = state.remove(peer.user_id)
+        for subscriber in [s for s in topic if s.user_id == peer.user_id]:
+            topic.discard(subscriber)
+        message.submitted = True
+        self._writer.submit(
+            MemberChange(
+                state.row.room_id,
+                state.epoch,
+                member.user_id,
+                member.name,
+                None,
+                self._services.now_ms(),
+                member.read_seq,
+                state.head_n,
+            ),
+            message,
+        )
+        self._roster = None
+        self._services.presence.members_changed(self.name, joined=(), left=(member.user_id,))
+
+    # -- readers ---------------------------------------------------------------------------------------
+
+    def _subscribe(
+        self,
+        state: RoomState,
+        topic: Topic,
+        peer: Member,
+        request_id: int,
+        since: tuple[int, int] | None,
+        limit: int,
+    ) -> None:
+        state.require_reader(peer.user_id)
+        if peer.is_closed:
+            return
+        caught_up = state.catch_up(since, limit)
+        if caught_up.mode == "gap":
+            self._services.counts.gaps += 1
+        elif caught_up.mode == "rewind":
+            self._services.counts.rewinds += 1
+        fields: dict[str, object] = {
+            "room": state.row.name,
+            "epoch": state.epoch,
+            "head": state.visible_seq,
+            "durable": min(state.progress.durable_seq, state.visible_seq),
+            "mode": caught_up.mode,
+        }
+        if caught_up.keep is not None:
+            fields["keep"] = caught_up.keep
+        fields["snapshot"] = self._snapshot(state, peer)
+        peer.reply_events(
+            ok(request_id, **fields), self._encoded(state, caught_up.entries, peer.encoding_index)
+        )
+        topic.add(peer)
+
+    @staticmethod
+    def _snapshot(state: RoomState, peer: Member) -> Envelope:
+        row = state.row
+        return {
+            "kind": row.kind,
+            "topic": row.topic,
+            "slow": row.slow_s,
+            "strict": row.strict,
+            "members": len(state.members),
+            "role": state.role_of(peer.user_id),
+        }
+
+    def _watch(self, state: RoomState, message: WatchMembers) -> None:
+        state.require_reader(message.peer.user_id)
+        if self._roster is None:
+            self._roster = tuple(state.members.values())
+        self._services.presence.watch_room(
+            message.peer,
+            message.request_id,
+            self.name,
+            epoch=state.epoch,
+            roster=self._roster,
+            cursor=message.cursor,
+            limit=message.limit,
+        )
+
+    @staticmethod
+    def _inspect(state: RoomState, message: InspectRoom) -> None:
+        try:
+            state.require_reader(message.user_id)
+        except Refused as refused:
+            message.reply.fail(refused)
+            return
+        message.reply.set(
+            RoomInfo(
+                row=state.row,
+                epoch=state.epoch,
+                head_seq=state.visible_seq,
+                head_n=state.head_n,
+                durable_seq=state.progress.durable_seq,
+                members=len(state.members),
+                role=state.role_of(message.user_id),
+            )
+        )
+
+
+def as_event(room: str, entry: LogEntry) -> Envelope:
+    """A log entry as clients see it."""
+    return event(
+        room=room,
+        epoch=entry.epoch,
+        seq=entry.seq,
+        at_ms=entry.at_ms,
+        by=entry.by,
+        kind=entry.kind,
+        name=entry.name,
+        n=entry.n,
+        cid=entry.cid,
+        body=entry.body,
+        reply_to=entry.reply_to,
+        thread=entry.thread,
+        data=entry.data,
+    )
+
+
+def _waiting_for(entry: Entry, ticket: object) -> Iterator[tuple[Twin, int]]:
+    """Every request that waits for what becomes of an entry: its own, and those that sent it again early."""
+    if isinstance(ticket, SendMessage):
+        yield ticket.peer, ticket.request_id
+        if ticket.progress is not None and isinstance(entry, LogEntry):
+            yield from ticket.progress.twins.pop(entry.seq, ())
+    elif isinstance(ticket, JoinRoom | LeaveRoom):
+        yield ticket.peer, ticket.request_id
+
+
+def _refuse_all(
+    entry: Entry, ticket: object, code: ErrorCode, message: str, *, retry_after_s: float | None = None
+) -> None:
+    for peer, request_id in _waiting_for(entry, ticket):
+        peer.refuse(Refused(code, message, retry_after_s=retry_after_s, request_id=request_id))
+
+
+def _answer_refused(message: RoomMessage, refused: Refused) -> None:
+    match message:
+        case InspectRoom():
+            message.reply.fail(refused)
+        case Settled() | Published():
+            pass
+        case _:
+            refused.request_id = message.request_id
+            message.peer.refuse(refused)
+
+
+def answer_discarded(message: RoomMessage, refused: Refused) -> None:
+    """Answer a message that no room will work on, unless its receipt will: never twice."""
+    if isinstance(message, SendMessage) and message.progress is not None:
+        return
+    if isinstance(message, JoinRoom | LeaveRoom) and message.submitted:
+        return
+    if isinstance(message, Settled):
+        for entry, ticket, _ in message.results:
+            _refuse_all(entry, ticket, refused.code, refused.message, retry_after_s=refused.retry_after_s)
+        return
+    _answer_refused(message, refused)

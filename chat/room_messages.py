@@ -1,0 +1,166 @@
+"""What a room actor is told. Commands come from sessions; the rest from the server itself.
+
+A command carries whom to answer; each is answered exactly once, by the room or, when the room dies over
+it, by `chat.room.answer_discarded`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors import ReplyTo
+from chat.errors import Refused
+from chat.protocol import Envelope
+from chat.room_state import Progress
+from chat.topic import Subscriber
+from storage.model import Entry, Receipt, Role, RoomRow
+
+
+class Member(Subscriber, Protocol):
+    """A session as a room sees it."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is gone; nothing reaches it any more."""
+        ...
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer a request with an error."""
+        ...
+
+    def reply_events(self, envelope: Envelope, events: Sequence[bytes]) -> None:
+        """Answer with `events` as the last field, each encoded already in the peer's encoding."""
+        ...
+
+
+class SendMessage:
+    """Put a message into the log. Also the ticket under which its receipt comes back.
+
+    A plain slotted class: there is one for every message sent, and a frozen one costs thrice as much.
+
+    Attributes:
+        progress: set when the room has ordered it and the writer has it: from then on the receipt answers.
+    """
+
+    __slots__ = ("body", "cid", "peer", "progress", "reply_to", "request_id", "thread")
+
+    def __init__(
+        self,
+        peer: Member,
+        request_id: int,
+        cid: str,
+        body: str,
+        reply_to: int | None,
+        thread: int | None,
+    ) -> None:
+        self.peer = peer
+        self.request_id = request_id
+        self.cid = cid
+        self.body = body
+        self.reply_to = reply_to
+        self.thread = thread
+        self.progress: Progress | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class JoinRoom:
+    """Become a member, then subscribe.
+
+    Attributes:
+        must_exist: the room was created a moment ago: an actor that does not know of it hands this on.
+        submitted: set when the writer has the membership: from then on the receipt answers.
+    """
+
+    peer: Member
+    request_id: int
+    since: tuple[int, int] | None
+    limit: int
+    must_exist: bool = False
+    submitted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscribeRoom:
+    """Receive what happens from now on."""
+
+    peer: Member
+    request_id: int
+    since: tuple[int, int] | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsubscribeRoom:
+    """Receive no more."""
+
+    peer: Member
+    request_id: int
+
+
+@dataclass(slots=True, kw_only=True)
+class LeaveRoom:
+    """End a membership, and receiving.
+
+    Attributes:
+        submitted: set when the writer has it: from then on the receipt answers.
+    """
+
+    peer: Member
+    request_id: int
+    submitted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchMembers:
+    """Let presence show the room's members to a watcher."""
+
+    peer: Member
+    request_id: int
+    cursor: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomInfo:
+    """What a reader may know of a room, as of one turn."""
+
+    row: RoomRow
+    epoch: int
+    head_seq: int
+    head_n: int
+    durable_seq: int
+    members: int
+    role: Role | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRoom:
+    """Ask what a user may know of the room; fails with `Refused`."""
+
+    user_id: str
+    reply: ReplyTo[RoomInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEntry:
+    """The ticket of a log entry that the room made itself: nobody waits for an answer."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of entries that the writer held, where it is more than `ok` to one sender."""
+
+    results: Sequence[tuple[Entry, object, Receipt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A strict room's entries are stored: show them."""
+
+
+RoomCommand = (
+    SendMessage | JoinRoom | SubscribeRoom | UnsubscribeRoom | LeaveRoom | WatchMembers | InspectRoom
+)
+RoomMessage = RoomCommand | Settled | Published

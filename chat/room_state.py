@@ -1,0 +1,371 @@
+"""PURE: one room's rules: who may do what, in which order it happened, and how a client catches up.
+
+Mutable inside for speed; no I/O, no clock, no randomness: time comes in with every call. The actor around
+it (`chat.room`) stores, broadcasts and answers. docs/protocol.md 4-6 is what this file implements.
+
+Invariants, proved by tests/chat/machines/test_room_log.py against a naive list:
+- `seq` rises by one for every entry; `at_ms` never falls;
+- the tail holds every entry above the durable seq, and at least the latest `tail_events`;
+- a (sender, cid) that is in the tail is never ordered again.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from chat.errors import ErrorCode, Refused
+from chat.protocol import Envelope, SubscribeMode
+from storage.model import Activation, EpochStart, LogEntry, MemberRow, Role, RoomRow
+
+KIND_MESSAGE: Final = "message"
+KIND_VOID: Final = "void"
+
+
+class Twin(Protocol):
+    """Somebody who waits for a message that another request sent: the same `cid`, sent again early."""
+
+    def reply(self, envelope: Envelope) -> None:
+        """Answer a request."""
+        ...
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer a request with an error."""
+        ...
+
+
+class Progress:
+    """How much of a room's log is stored. `chat.receipts` moves it, the room reads it.
+
+    Attributes:
+        durable_seq: the last seq that is committed in Postgres.
+        strict: whether the room shows only what is stored.
+        twins: by seq, further requests to answer when it is stored: peer and request id.
+    """
+
+    __slots__ = ("durable_seq", "strict", "twins")
+
+    def __init__(self, durable_seq: int, *, strict: bool) -> None:
+        self.durable_seq = durable_seq
+        self.strict = strict
+        self.twins: dict[int, list[tuple[Twin, int]]] = {}
+
+
+class Known(NamedTuple):
+    """A send that the room has ordered before."""
+
+    entry: LogEntry
+
+
+class CatchUp(NamedTuple):
+    """How a subscriber gets from `since` to now (docs/protocol.md 5).
+
+    Attributes:
+        keep: for `rewind`, the last seq of the client's epoch that survived.
+        entries: to append, oldest first.
+    """
+
+    mode: SubscribeMode
+    entries: Sequence[LogEntry]
+    keep: int | None = None
+
+
+class RoomState:
+    """One activation of one room.
+
+    Args:
+        activation: what storage handed over.
+        tail_events: how many of the latest entries are kept once they are stored.
+        members_max: how many members the room takes.
+    """
+
+    __slots__ = (
+        "_by_cid",
+        "_epochs",
+        "_last_at_ms",
+        "_last_sent_ms",
+        "_members_max",
+        "_tail_events",
+        "epoch",
+        "head_n",
+        "head_seq",
+        "members",
+        "progress",
+        "row",
+        "tail",
+    )
+
+    def __init__(self, activation: Activation, *, tail_events: int, members_max: int) -> None:
+        self.row: RoomRow = activation.room
+        self.epoch = activation.epoch
+        self.head_seq = activation.head_seq
+        self.head_n = activation.head_n
+        self.progress = Progress(activation.head_seq, strict=activation.room.strict)
+        self.members: dict[str, MemberRow] = {member.user_id: member for member in activation.members}
+        self.tail: deque[LogEntry] = deque(activation.tail)
+        self._epochs: Sequence[EpochStart] = tuple(activation.epochs)
+        self._last_at_ms = activation.head_at_ms
+        self._last_sent_ms: dict[str, int] = {}
+        self._members_max = members_max
+        self._tail_events = tail_events
+        self._by_cid: dict[tuple[str, str], LogEntry] = {
+            (entry.by, entry.cid): entry for entry in activation.tail if entry.cid is not None
+        }
+
+    @property
+    def name(self) -> str:
+        """The room's name on the wire."""
+        return self.row.name
+
+    @property
+    def visible_seq(self) -> int:
+        """The last seq that subscribers may see: a strict room shows what is stored, others all."""
+        return self.progress.durable_seq if self.row.strict else self.head_seq
+
+    # -- who may ---------------------------------------------------------------------------------------
+
+    def role_of(self, user_id: str) -> Role | None:
+        """A user's role here, None for somebody who is no member."""
+        member = self.members.get(user_id)
+        return None if member is None else member.role
+
+    def require_reader(self, user_id: str) -> None:
+        """Let members read, and everybody where the room is public.
+
+        Raises:
+            Refused: `room_not_found`: an outsider does not learn that a private room exists.
+        """
+        if self.row.kind != "public" and user_id not in self.members:
+            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+
+    def require_member(self, user_id: str) -> MemberRow:
+        """Let members through.
+
+        Raises:
+            Refused: `not_member`, or `room_not_found` where the room is not public.
+        """
+        member = self.members.get(user_id)
+        if member is None:
+            self.require_reader(user_id)
+            raise Refused(ErrorCode.NOT_MEMBER, "join the room first")
+        return member
+
+    # -- ordering --------------------------------------------------------------------------------------
+
+    def order_message(
+        self,
+        *,
+        by: str,
+        name: str,
+        cid: str,
+        body: str,
+        reply_to: int | None,
+        thread: int | None,
+        now_ms: int,
+    ) -> LogEntry | Known:
+        """Put a message into the log, or find the one that this `cid` ordered before.
+
+        Raises:
+            Refused: `not_member`, `slow_mode`, `cid_conflict`, `bad_request`; the log is as it was.
+        """
+        if by not in self.members:
+            self.require_member(by)
+        known = self._by_cid.get((by, cid))
+        if known is not None:
+            if known.body != body:
+                raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {known.seq}")
+            return Known(known)
+        for field, seq in (("reply_to", reply_to), ("thread", thread)):
+            if seq is not None and not 0 < seq <= self.head_seq:
+                raise Refused(ErrorCode.BAD_REQUEST, f"the room has no seq {seq}", field=field)
+        if self.row.slow_s:
+            self._take_slow_turn(by, now_ms)
+        self.head_n += 1
+        entry = self._append(
+            KIND_MESSAGE,
+            by=by,
+            name=name,
+            now_ms=now_ms,
+            cid=cid,
+            body=body,
+            reply_to=reply_to,
+            thread=thread,
+        )
+        self._by_cid[by, cid] = entry
+        return entry
+
+    def _take_slow_turn(self, by: str, now_ms: int) -> None:
+        if self.members[by].role != "member":
+            return
+        slow_ms = self.row.slow_s * 1000
+        wait_ms = self._last_sent_ms.get(by, -slow_ms) + slow_ms - now_ms
+        if wait_ms > 0:
+            raise Refused(
+                ErrorCode.SLOW_MODE,
+                f"this room takes one message per {self.row.slow_s:g} s",
+                retry_after_s=wait_ms / 1000,
+            )
+        if len(self._last_sent_ms) > 2 * len(self.members):
+            self._last_sent_ms = {who: at for who, at in self._last_sent_ms.items() if at + slow_ms > now_ms}
+        self._last_sent_ms[by] = now_ms
+
+    def _append(
+        self,
+        kind: str,
+        *,
+        by: str,
+        name: str,
+        now_ms: int,
+        cid: str | None = None,
+        body: str | None = None,
+        reply_to: int | None = None,
+        thread: int | None = None,
+        data: str | None = None,
+    ) -> LogEntry:
+        self._last_at_ms = max(self._last_at_ms, now_ms)
+        self.head_seq += 1
+        entry = LogEntry(
+            self.row.room_id,
+            self.head_seq,
+            self.epoch,
+            self._last_at_ms,
+            kind,
+            by,
+            name,
+            self.head_n,
+            cid,
+            body,
+            reply_to,
+            thread,
+            data,
+        )
+        self.tail.append(entry)
+        self._trim()
+        return entry
+
+    def _trim(self) -> None:
+        """Forget what is both stored and older than the latest `tail_events`."""
+        tail = self.tail
+        while len(tail) > self._tail_events and tail[0].seq <= self.progress.durable_seq:
+            old = tail.popleft()
+            if old.cid is not None and self._by_cid.get((old.by, old.cid)) is old:
+                del self._by_cid[old.by, old.cid]
+
+    def retract(self, seq: int, *, now_ms: int) -> LogEntry:
+        """Announce that the event at `seq` was committed as `void`: a new entry that says of which.
+
+        A new entry, not the old seq sent again: a client that was away hears of it by its position. The
+        ordinal `n` of later messages stays, so that it may over-count by one, and never under-counts.
+        """
+        for index, entry in enumerate(self.tail):
+            if entry.seq == seq:
+                if entry.cid is not None and self._by_cid.get((entry.by, entry.cid)) is entry:
+                    del self._by_cid[entry.by, entry.cid]
+                self.tail[index] = entry._replace(
+                    kind=KIND_VOID,
+                    by="",
+                    name="",
+                    cid=None,
+                    body=None,
+                    reply_to=None,
+                    thread=None,
+                    data=None,
+                )
+                break
+        return self._append(KIND_VOID, by="", name="", now_ms=now_ms, data=f'{{"of":{seq}}}')
+
+    def unannounced_voids(self) -> Sequence[int]:
+        """Seqs in the tail that were committed as `void` just before the last owner died, unannounced."""
+        voids = {entry.seq for entry in self.tail if entry.kind == KIND_VOID and entry.data is None}
+        if voids:
+            announced = {f'{{"of":{seq}}}': seq for seq in voids}
+            for entry in self.tail:
+                if entry.kind == KIND_VOID and entry.data is not None:
+                    voids.discard(announced.get(entry.data.replace(" ", ""), 0))
+        return sorted(voids)
+
+    # -- membership ------------------------------------------------------------------------------------
+
+    def admit(self, user_id: str, name: str, now_ms: int) -> MemberRow | None:
+        """Make somebody a member at once; None when nothing changed.
+
+        Raises:
+            Refused: `room_not_found` where joining takes an invitation, `room_full`.
+        """
+        known = self.members.get(user_id)
+        if known is not None:
+            if known.name == name:
+                return None
+            renamed = known._replace(name=name)
+            self.members[user_id] = renamed
+            return renamed
+        if self.row.kind != "public":
+            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+        if len(self.members) >= self._members_max:
+            raise Refused(ErrorCode.ROOM_FULL, f"the room has its {self._members_max} members")
+        member = MemberRow(user_id, name, "member", now_ms, self.head_seq)
+        self.members[user_id] = member
+        return member
+
+    def remove(self, user_id: str) -> MemberRow:
+        """End a membership.
+
+        Raises:
+            Refused: `not_member`; `forbidden` for an owner, who would leave the room without one.
+        """
+        member = self.require_member(user_id)
+        if member.role == "owner":
+            raise Refused(ErrorCode.FORBIDDEN, "an owner cannot leave the room")
+        del self.members[user_id]
+        self._last_sent_ms.pop(user_id, None)
+        return member
+
+    # -- catching up -----------------------------------------------------------------------------------
+
+    def catch_up(self, since: tuple[int, int] | None, limit: int) -> CatchUp:
+        """What a subscriber needs, decided in one turn so that nothing is missed or doubled."""
+        if since is None:
+            return CatchUp("fresh", self._latest(limit))
+        epoch, seq = since
+        if seq == 0:
+            return self._after(0, limit)
+        keep = self._kept(epoch)
+        if keep is None or (seq > keep and epoch == self.epoch):
+            # An epoch that never was or is forgotten, or events that this epoch never ordered.
+            return CatchUp("reset", self._latest(limit))
+        if seq > keep:
+            return CatchUp("rewind", self._after(keep, limit).entries, keep)
+        return self._after(seq, limit)
+
+    def _kept(self, epoch: int) -> int | None:
+        """The last seq of an epoch's log that survived; None when nobody can say."""
+        if epoch == self.epoch:
+            return self.visible_seq
+        if not 0 < epoch < self.epoch:
+            return None
+        oldest = self._epochs[0]
+        if oldest.epoch > epoch + 1 and oldest.head_seq > 0:
+            return None
+        return next(start.head_seq for start in self._epochs if start.epoch > epoch)
+
+    def _after(self, seq: int, limit: int) -> CatchUp:
+        missing = self.visible_seq - seq
+        if missing <= 0:
+            return CatchUp("tail", ())
+        if missing > limit or self.head_seq - seq > len(self.tail):
+            return CatchUp("gap", self._latest(limit))
+        return CatchUp("tail", self.visible_above(seq))
+
+    def _latest(self, limit: int) -> Sequence[LogEntry]:
+        return self.visible_above(max(self.visible_seq - limit, self.head_seq - len(self.tail)))
+
+    def visible_above(self, seq: int) -> Sequence[LogEntry]:
+        """The tail's entries above a seq that subscribers may see, oldest first.
+
+        Args:
+            seq: at or above the tail's start, and at most the head.
+        """
+        # From the right end: a deque's far side is slow to index.
+        entries = list(islice(reversed(self.tail), self.head_seq - self.visible_seq, self.head_seq - seq))
+        entries.reverse()
+        return entries

@@ -1,0 +1,631 @@
+"""The session actor: one connection's requests, in order, and the answers to them.
+
+Most requests need no waiting: their turn runs in the reader's own call, from bytes to the room's mailbox.
+What has to wait (a `hello`, a page of history) goes into the session's mailbox, which a worker empties
+(`SessionDesk` does the waiting); while something there decides the order (a `hello`, a re-sent message), all
+that follows goes there too. A full mailbox stops the reading of this connection, so that back-pressure
+reaches the sender's TCP and delays nobody else.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+import trio
+
+from actors import ActorDied, ActorUnavailable, Mailbox, MailboxFull, TooManyActors
+from chat.auth import Principal
+from chat.codec import Codec
+from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
+from chat.measures import Counts
+from chat.presence_port import PresencePort
+from chat.protocol import (
+    AnyRequest,
+    Create,
+    Envelope,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Members,
+    Ping,
+    Presence,
+    Room,
+    Rooms,
+    Send,
+    Status,
+    Subscribe,
+    Typing,
+    Unsubscribe,
+    Unwatch,
+    Watch,
+    bye,
+    check_body,
+    error,
+    ok,
+)
+from chat.room_messages import (
+    JoinRoom,
+    LeaveRoom,
+    RoomMessage,
+    SendMessage,
+    SubscribeRoom,
+    UnsubscribeRoom,
+    WatchMembers,
+)
+from chat.session_state import Phase, SessionLimits, SessionState, rate_refusal
+from chat.topic import Topics
+from chat.transport import CloseCause, ConnectionStream, Outbox, build_frame
+from chat.user_ledger import UserEntry, UserLedger
+
+log = structlog.stdlib.get_logger("chat.session")
+
+REFUSING_LEVEL: Final = 4
+"""From this level of pressure on, joins are refused."""
+BUSY_RETRY_S: Final = 0.25
+"""When a full room may have emptied: some turns."""
+AGAIN_S: Final = 10.0
+"""For another hello, when the server could not check the last one and said when to try again."""
+
+
+class RoomDirectory(Protocol):
+    """Finds a room's actor, or activates it."""
+
+    def tell(self, room: str, message: RoomMessage) -> None:
+        """Put a message into the room's mailbox.
+
+        Raises:
+            MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionServices:
+    """What every session on this node shares.
+
+    Attributes:
+        clock: seconds, monotonic.
+        counts: what is counted on the way.
+        refused: errors told, by code.
+        pressure: how hard the server is pressed, 0 to 4.
+    """
+
+    clock: Callable[[], float]
+    rooms: RoomDirectory
+    topics: Topics
+    presence: PresencePort
+    ledger: UserLedger
+    limits: SessionLimits
+    counts: Counts
+    refused: Counter[ErrorCode]
+    pressure: Callable[[], int]
+    page_max: int
+    subscribe_events: int
+    mailbox_capacity: int
+
+
+def _no_worker() -> None:
+    raise RuntimeError("the gateway has not set start_worker")
+
+
+class _Waiting(NamedTuple):
+    """A request in a session's mailbox.
+
+    Attributes:
+        admitted: whether phase and limits have let it through already.
+        ordering: whether later requests must not overtake it.
+    """
+
+    request: AnyRequest
+    admitted: bool
+    ordering: bool
+
+
+class Session:
+    """One connection, from the upgrade to its end.
+
+    Attributes:
+        session_id: unique among this process's sessions.
+        principal: who it is, once welcomed.
+        status: what it last said of its availability.
+        ended_with: why and how the server closes it; None while it is open or when the peer left first.
+        hello_due_s: when it must have said hello; later, once a hello failed for no fault of the client's.
+        spread: a factor about 1 for this session's times.
+        ping_due_s: when an unanswered ping ends it; None: none is under way.
+        scope: the gateway's loop for this connection, cancelled when the session ends.
+        start_worker: have `work` run in a task that ends with the connection; set by the gateway.
+        expires_at_ms: when the right to be here ends, wall clock; None: not by time.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_codec",
+        "_detached",
+        "_entry",
+        "_going",
+        "_is_text",
+        "_mailbox",
+        "_ordering",
+        "_paused",
+        "_resumed",
+        "_rooms",
+        "_services",
+        "_working",
+        "encoding_index",
+        "ended_with",
+        "expires_at_ms",
+        "hello_due_s",
+        "name",
+        "outbox",
+        "ping_due_s",
+        "principal",
+        "scope",
+        "session_id",
+        "spread",
+        "start_worker",
+        "state",
+        "status",
+        "status_text",
+        "stream",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        stream: ConnectionStream,
+        codec: Codec,
+        services: SessionServices,
+        *,
+        hello_due_s: float,
+        spread: float,
+    ) -> None:
+        self.session_id = session_id
+        self.stream = stream
+        self.outbox: Outbox = stream.outbox
+        self.encoding_index = codec.index
+        self.state = SessionState(services.limits)
+        self.principal: Principal | None = None
+        self.user_id = ""
+        self.name = ""
+        self.status: Status = "online"
+        self.status_text: str | None = None
+        self.ended_with: tuple[CloseCode, str] | None = None
+        self.hello_due_s = hello_due_s
+        self.spread = spread
+        self.ping_due_s: float | None = None
+        self.expires_at_ms: int | None = None
+        self.scope = trio.CancelScope()
+        self.start_worker: Callable[[], None] = _no_worker
+        self._resumed: trio.Event | None = None
+        self._codec = codec
+        self._is_text = codec.is_text
+        self._services = services
+        self._entry: UserEntry | None = None
+        # Made when first needed and dropped when empty: most of 10,000 connections wait for nothing.
+        self._mailbox: Mailbox[_Waiting] | None = None
+        self._ordering = 0
+        self._paused = False
+        self._working = False
+        # Every room whose topic may hold this session now or soon: what `detach` must go through.
+        self._rooms: set[str] = set()
+        # Of those: not answered yet, by request id; and asked to be left. For the limit alone.
+        self._asked: dict[int, str] | None = None
+        self._going: frozenset[str] = frozenset()
+        self._detached = False
+
+    # -- as rooms and presence see it ------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing reaches the client any more."""
+        return self.state.phase is Phase.CLOSING
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read because the mailbox is full."""
+        return self._paused
+
+    def reply(self, envelope: Envelope) -> None:
+        """Queue an envelope for this connection alone."""
+        self.outbox.push(build_frame(self._codec.encode(envelope), text=self._is_text))
+
+    def reply_events(self, envelope: Envelope, events: Sequence[bytes]) -> None:
+        """Queue the answer to a subscription; its last field lists events that are encoded already."""
+        self.reply_listing(envelope, "events", events)
+        if not self._detached:
+            self._answered(envelope["id"])
+            self._rooms.add(str(envelope["room"]))
+
+    def reply_listing(self, envelope: Envelope, field: str, items: Sequence[bytes]) -> None:
+        """Queue an answer whose last field lists items that are encoded already."""
+        self.outbox.push(build_frame(self._codec.encode_listing(envelope, field, items), text=self._is_text))
+
+    def encode(self, envelope: Envelope) -> bytes:
+        """An envelope in this connection's encoding."""
+        return self._codec.encode(envelope)
+
+    def push_ephemeral(self, frame: bytes) -> bool:
+        """Queue a frame that may be shed; False when it was."""
+        return self.outbox.push(frame, ephemeral=True)
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer a request, or a frame, with an error."""
+        self._services.refused[refused.code] += 1
+        self.reply(error(refused))
+        room = self._answered(refused.request_id)
+        if room is not None:
+            self._rooms.discard(room)
+
+    def _answered(self, request_id: object) -> str | None:
+        """Note that a subscription was answered; its room, where it was one that counted."""
+        if self._asked is None or not isinstance(request_id, int):
+            return None
+        room = self._asked.pop(request_id, None)
+        if not self._asked:
+            self._asked = None
+        return room
+
+    def end(self, code: CloseCode, reason: str, retry_after_s: float | None = None) -> None:
+        """Close from the server's side: say `bye`, leave routing now; the gateway does the rest."""
+        if self._detached:
+            return
+        self.ended_with = (code, reason)
+        self.reply(bye(code, reason, retry_after_s))
+        self.stream.discard_messages()
+        self.detach(clean=code is CloseCode.NORMAL)
+
+    def quiesce(self) -> None:
+        """Read no more requests; what was taken is still answered. For a server that stops."""
+        self.stream.discard_messages()
+
+    # -- the transport's callbacks ---------------------------------------------------------------------
+
+    def on_frame(self, payload: bytes, is_text: bool) -> bool:  # noqa: FBT001  the transport's signature
+        """Take one message from the client; False when nothing more may come for now.
+
+        Never raises: what goes wrong here ends this session alone, with 4001.
+        """
+        if self._detached:
+            return True
+        try:
+            return self._take(payload, is_text=is_text)
+        except Exception:
+            log.exception("session.crashed", session=self.session_id)
+            self.end(CloseCode.INTERNAL, "internal error", 1.0)
+            return True
+
+    def on_too_large(self, size_bytes: int) -> None:
+        """A frame above the limit is coming: it is not read."""
+        refused = Refused(ErrorCode.TOO_LARGE, f"a frame of {size_bytes} bytes is too large")
+        self.refuse(refused)
+        self.end(CloseCode.TOO_LARGE, refused.message)
+
+    def on_control(self, opcode: int) -> None:
+        """A ping, pong or close frame came: it counts as a frame, and a flood of them ends the connection."""
+        del opcode
+        now_s = self._services.clock()
+        if not self._detached and self.state.count_frame(now_s) and self.state.abusive(now_s):
+            self.end(CloseCode.ABUSIVE_RATE, "too many frames for too long")
+
+    def on_overflow(self) -> None:
+        """The client does not read what it subscribed to."""
+        if not self._detached:
+            self._services.counts.slow_consumers += 1
+            self.ended_with = (CloseCode.SLOW_CONSUMER, "too slow: resume by position")
+            self.detach(clean=False)
+
+    def on_transport_closed(self, cause: CloseCause) -> None:
+        """The connection is gone."""
+        # Closed here without our asking: trio-websocket has answered the client's close frame.
+        self.detach(clean=cause is CloseCause.LOCAL)
+
+    # -- turns -----------------------------------------------------------------------------------------
+
+    def _take(self, payload: bytes, *, is_text: bool) -> bool:
+        self._services.counts.frames_in += 1
+        now_s = self._services.clock()
+        wait_s = self.state.count_frame(now_s)
+        request: AnyRequest | None = None
+        try:
+            request = self._codec.decode(payload, is_text=is_text)
+            if wait_s:
+                raise rate_refusal(wait_s, request.id)
+            if self._ordering:
+                return self._wait_in_line(request, admitted=False)
+            if self.perform(request, now_s):
+                return True
+            return self._wait_in_line(request, admitted=True)
+        except Refused as refused:
+            if refused.request_id is None and request is not None:
+                refused.request_id = request.id
+            self.refuse(refused)
+            if wait_s and self.state.abusive(now_s):
+                self.end(CloseCode.ABUSIVE_RATE, "too many frames for too long")
+        except Undecodable as undecodable:
+            self._services.counts.bad_frames += 1
+            self.refuse(Refused(ErrorCode.BAD_REQUEST, str(undecodable)))
+            if self.state.count_undecodable():
+                self.end(CloseCode.BAD_FRAMES, "too many frames that are no envelopes")
+        return True
+
+    def perform(self, request: AnyRequest, now_s: float) -> bool:
+        """Do a request whose turn it is; False when it has to wait for something (`SessionDesk.finish`).
+
+        Raises:
+            Refused: to be answered, with the request's id.
+        """
+        self.state.admit(request, now_s)
+        if type(request) is Send:
+            return self._perform_send(request, now_s)
+        services = self._services
+        match request:
+            case Ping():
+                self.reply(ok(request.id))
+            case Join() if services.pressure() >= REFUSING_LEVEL:
+                raise Refused(ErrorCode.OVERLOADED, "the server is overloaded", retry_after_s=5.0)
+            case Join(create=False):
+                self.subscribing(request.room, request.id)
+                self.tell_room(request.room, self.join_message(request))
+            case Join() if services.topics.get(request.room) is not None:
+                self.subscribing(request.room, request.id)
+                self.tell_room(request.room, self.join_message(request))
+            case Subscribe():
+                self.subscribing(request.room, request.id)
+                self.tell_room(
+                    request.room,
+                    SubscribeRoom(
+                        peer=self,
+                        request_id=request.id,
+                        since=request.since,
+                        limit=self._events(request.limit),
+                    ),
+                )
+            case Unsubscribe():
+                self.tell_room(request.room, UnsubscribeRoom(peer=self, request_id=request.id))
+                self._going |= {request.room}
+            case Leave():
+                self.tell_room(request.room, LeaveRoom(peer=self, request_id=request.id))
+                self._going |= {request.room}
+            case Presence():
+                self.status = request.status
+                self.status_text = request.text
+                services.presence.set_status(self, request.id, request.status, request.text)
+            case Watch():
+                self._watch(request)
+            case Unwatch():
+                self._unwatch(request)
+            case Typing():
+                self._type(request)
+            case Hello():
+                self.state.phase = Phase.GREETING
+                return False
+            case Join() | Create() | History() | Rooms() | Room() | Members():
+                return False
+            case _:
+                # Send was taken above; the type checker holds the rest.
+                raise AssertionError(request)
+        return True
+
+    def _perform_send(self, request: Send, now_s: float) -> bool:
+        check_body(request.body, request_id=request.id)
+        if "\0" in request.cid:
+            raise Refused(ErrorCode.BAD_REQUEST, "the cid holds a NUL character", field="cid")
+        entry = self._entry
+        if entry is not None:
+            wait_s = entry.take_send(request.room, now_s)
+            if wait_s:
+                raise Refused(ErrorCode.RATE_LIMITED, "too many messages to this room", retry_after_s=wait_s)
+        if request.retry:
+            return False
+        self.send_message(request)
+        return True
+
+    def send_message(self, request: Send) -> None:
+        """Put a message into its room's mailbox.
+
+        Raises:
+            Refused: `busy`, `overloaded` or `unavailable`.
+        """
+        self.tell_room(
+            request.room,
+            SendMessage(self, request.id, request.cid, request.body, request.reply_to, request.thread),
+        )
+        self._services.counts.sends += 1
+        self._services.presence.sent(request.room, self.user_id)
+
+    def join_message(self, request: Join, *, must_exist: bool = False) -> JoinRoom:
+        """What the room is told of a join."""
+        return JoinRoom(
+            peer=self,
+            request_id=request.id,
+            since=request.since,
+            limit=self._events(request.limit),
+            must_exist=must_exist,
+        )
+
+    def tell_room(self, room: str, message: RoomMessage) -> None:
+        """Put a message into a room's mailbox.
+
+        Raises:
+            Refused: `busy`, `overloaded` or `unavailable`, each with the time to wait.
+        """
+        try:
+            self._services.rooms.tell(room, message)
+        except MailboxFull:
+            raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
+        except TooManyActors:
+            raise Refused(ErrorCode.OVERLOADED, "too many rooms are active", retry_after_s=5.0) from None
+        except (ActorUnavailable, ActorDied) as exc:
+            # A room that has died: the server is stopping, and its mailbox is closed already.
+            retry_after_s = (exc.retry_after_s if isinstance(exc, ActorUnavailable) else None) or 1.0
+            message_text = "the room is not available now"
+            raise Refused(ErrorCode.UNAVAILABLE, message_text, retry_after_s=retry_after_s) from None
+
+    def _events(self, limit: int | None) -> int:
+        return self._services.subscribe_events if limit is None else min(limit, self._services.page_max)
+
+    def subscribing(self, room: str, request_id: int) -> None:
+        """Count a subscription that is about to be asked for.
+
+        Raises:
+            Refused: `forbidden` at the limit.
+        """
+        rooms = self._rooms
+        if room not in rooms:
+            if not self.state.may_subscribe(len(rooms)):
+                self._forget_rooms_left()
+                if not self.state.may_subscribe(len(rooms - self._going)):
+                    raise self.state.too_many_subscriptions(request_id)
+            rooms.add(room)
+            if self._asked is None:
+                self._asked = {}
+            self._asked[request_id] = room
+        if room in self._going:
+            self._going -= {room}
+
+    def _forget_rooms_left(self) -> None:
+        """Keep the rooms that deliver to this session, and those that have not answered yet."""
+        topics = self._services.topics
+        standing = {name for name in self._rooms if (topic := topics.get(name)) is not None and self in topic}
+        if self._asked is not None:
+            standing.update(self._asked.values())
+        self._rooms &= standing
+        self._going &= standing
+
+    def _watch(self, request: Watch) -> None:
+        if (request.room is None) == (request.users is None):
+            raise Refused(ErrorCode.BAD_REQUEST, "watch either a room or users", field="room")
+        if request.room is None:
+            self._services.presence.watch_users(self, request.id, request.users or ())
+        else:
+            self.tell_room(
+                request.room,
+                WatchMembers(
+                    peer=self,
+                    request_id=request.id,
+                    cursor=request.cursor,
+                    limit=min(request.limit, self._services.page_max),
+                ),
+            )
+
+    def _unwatch(self, request: Unwatch) -> None:
+        if request.room is None and request.users is None:
+            raise Refused(ErrorCode.BAD_REQUEST, "unwatch a room or users", field="room")
+        self._services.presence.unwatch(self, request.id, room=request.room, users=request.users or ())
+
+    def _type(self, request: Typing) -> None:
+        topic = self._services.topics.get(request.room)
+        if topic is None or self not in topic:
+            raise Refused(ErrorCode.NOT_MEMBER, "subscribe to the room first")
+        self._services.presence.typing(self, request.id, request.room, stop=request.stop)
+
+    # -- waiting in line -------------------------------------------------------------------------------
+
+    def _wait_in_line(self, request: AnyRequest, *, admitted: bool) -> bool:
+        """Put a request into the mailbox; False when the next one would not fit."""
+        mailbox = self._mailbox
+        if mailbox is None:
+            mailbox = self._mailbox = Mailbox(self._services.mailbox_capacity, reserve_fraction=0.0)
+        ordering = not admitted or isinstance(request, Hello | Join | Create | Send)
+        if ordering:
+            self._ordering += 1
+        mailbox.put_nowait(_Waiting(request, admitted, ordering))
+        if not self._working:
+            self._working = True
+            self.start_worker()
+        if len(mailbox) < self._services.mailbox_capacity:
+            return True
+        self._paused = True
+        return False
+
+    async def wait_resumed(self) -> None:
+        """Wait until the mailbox has room again, or the session has ended."""
+        if self._paused and not self._detached:
+            self._resumed = trio.Event()
+            await self._resumed.wait()
+            self._resumed = None
+
+    async def work(self, finish: Callable[["Session", AnyRequest], Awaitable[None]]) -> None:
+        """Empty the mailbox, one request after the other; ends when it is empty, or with the session.
+
+        Args:
+            finish: does what a request has to wait for; bounded in time; raises `Refused`.
+        """
+        try:
+            while self._mailbox is not None:
+                for waiting in self._mailbox.drain():
+                    if self._detached:
+                        return
+                    await self._serve(waiting, finish)
+                if self._paused:
+                    self._paused = False
+                    self.stream.resume_reading()
+                    if self._resumed is not None:
+                        self._resumed.set()
+                if not len(self._mailbox):
+                    self._mailbox = None
+        finally:
+            self._working = False
+
+    async def _serve(
+        self, waiting: "_Waiting", finish: Callable[["Session", AnyRequest], Awaitable[None]]
+    ) -> None:
+        request = waiting.request
+        try:
+            if waiting.admitted or not self.perform(request, self._services.clock()):
+                await finish(self, request)
+        except Refused as refused:
+            if refused.request_id is None:
+                refused.request_id = request.id
+            if isinstance(request, Hello) and refused.code.temporary:
+                again_s = (refused.retry_after_s or 0.0) + AGAIN_S
+                self.hello_due_s = max(self.hello_due_s, self._services.clock() + again_s)
+            self.refuse(refused)
+        except Exception:
+            log.exception("session.crashed", session=self.session_id)
+            self.end(CloseCode.INTERNAL, "internal error", 1.0)
+        finally:
+            if waiting.ordering:
+                self._ordering -= 1
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def greet(self, principal: Principal, expires_at_ms: int | None) -> None:
+        """Count the session in under its user.
+
+        Raises:
+            Refused: `overloaded`: the user has too many sessions.
+        """
+        self._entry = self._services.ledger.open_session(principal.user_id)
+        self.principal = principal
+        self.user_id = principal.user_id
+        self.name = principal.name
+        self.expires_at_ms = expires_at_ms
+
+    def detach(self, *, clean: bool) -> None:
+        """Leave routing, so that nobody delivers to what is gone; slow work comes later. Idempotent.
+
+        Args:
+            clean: whether the user meant to go, rather than lost the connection.
+        """
+        if self._detached:
+            return
+        self._detached = True
+        self.state.phase = Phase.CLOSING
+        topics = self._services.topics
+        for room in self._rooms:
+            topic = topics.get(room)
+            if topic is not None:
+                topic.discard(self)
+        self._rooms.clear()
+        if self._entry is not None:
+            self._entry = None
+            self._services.ledger.close_session(self.user_id)
+            self._services.presence.session_closed(self, clean=clean)
+        if self._resumed is not None:
+            self._resumed.set()
+        self.scope.cancel()

@@ -1,0 +1,396 @@
+"""What a session has to wait for: who it is, pages of history and lists, rooms that must be made first.
+
+Nothing here is on the way of a message. Every wait ends: the database's in `Unavailable`, a room's or the
+whole request's in `timeout`.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar, assert_never
+
+import structlog
+import trio
+
+from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
+from chat.auth import Authenticator
+from chat.batch_loader import BatchLoader
+from chat.errors import CloseCode, ErrorCode, Refused
+from chat.names import is_room_name
+from chat.measures import Counts
+from chat.presence_port import PresencePort
+from chat.protocol import (
+    AnyRequest,
+    Create,
+    Envelope,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Members,
+    Ping,
+    Presence,
+    Room,
+    Rooms,
+    Send,
+    Subscribe,
+    Typing,
+    Unsubscribe,
+    Unwatch,
+    Watch,
+    ok,
+)
+from chat.room import RETRY_UNAVAILABLE_S, as_event
+from chat.room_messages import InspectRoom, RoomInfo
+from chat.rooms import Rooms as RoomActors
+from chat.session import BUSY_RETRY_S, Session
+from chat.session_state import Phase
+from storage import Conflict, StorageError, StoreClosed, Unavailable
+from storage.model import MembershipPage, NewRoom, RoomRow
+from storage.store import Store
+
+log = structlog.stdlib.get_logger("chat.session")
+T = TypeVar("T")
+
+PRESSED_LEVEL: Final = 3
+"""From this level of pressure on, pages of history are a quarter as long."""
+WELCOME_ROOMS: Final = 100
+"""Rooms in a welcome; more come with `next`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskServices:
+    """What the desk needs.
+
+    Attributes:
+        server: `welcome.server`.
+        limits: `welcome.limits`.
+        memberships: the rooms of a user; many users in one query.
+        timeout_s: the longest that a request may wait.
+        pressure: how hard the server is pressed, 0 to 4.
+    """
+
+    store: Store
+    rooms: RoomActors
+    presence: PresencePort
+    authenticator: Authenticator
+    memberships: BatchLoader[str, MembershipPage]
+    now_ms: Callable[[], int]
+    server: Mapping[str, str]
+    limits: Mapping[str, object]
+    heartbeat_s: float
+    timeout_s: float
+    page_max: int
+    frame_max_bytes: int
+    pressure: Callable[[], int]
+    counts: Counts
+
+
+class SessionDesk:
+    """Finishes the requests that have to wait, for every session."""
+
+    def __init__(self, services: DeskServices) -> None:
+        self._services = services
+
+    async def finish(self, session: Session, request: AnyRequest) -> None:
+        """Do what a request waits for, and answer it.
+
+        Raises:
+            Refused: to be answered.
+
+        Cancellation: the session has ended; a room may have been created.
+        """
+        services = self._services
+        with trio.move_on_after(services.timeout_s) as scope:
+            try:
+                await self._finish(session, request)
+            except (Unavailable, StoreClosed):
+                raise Refused(
+                    ErrorCode.UNAVAILABLE, "the database is away", retry_after_s=RETRY_UNAVAILABLE_S
+                ) from None
+            except StorageError as exc:
+                log.exception("session.storage_failed", request=type(request).__name__)
+                raise Refused(ErrorCode.INTERNAL, "the database failed", retry_after_s=1.0) from exc
+            finally:
+                if isinstance(request, Hello) and session.state.phase is Phase.GREETING:
+                    session.state.phase = Phase.NEW
+        if scope.cancelled_caught:
+            raise Refused(ErrorCode.TIMEOUT, "no answer in time", retry_after_s=1.0)
+
+    async def _finish(self, session: Session, request: AnyRequest) -> None:
+        match request:
+            case Hello():
+                await self._hello(session, request)
+            case Join():
+                await self._join(session, request)
+            case Create():
+                await self._create(session, request)
+            case Send():
+                await self._send_again(session, request)
+            case History():
+                await self._history(session, request)
+            case Rooms():
+                await self._rooms(session, request)
+            case Room():
+                await self._room(session, request)
+            case Members():
+                await self._members(session, request)
+            case Ping() | Subscribe() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
+                raise AssertionError(f"{type(request).__name__} waits for nothing")
+            case _:
+                assert_never(request)
+
+    # -- hello -----------------------------------------------------------------------------------------
+
+    async def _hello(self, session: Session, request: Hello) -> None:
+        services = self._services
+        try:
+            signed_in = await services.authenticator.sign_in(
+                token=request.token, guest=request.guest, request_id=request.id
+            )
+        except Refused as refused:
+            services.counts.hellos_refused += 1
+            if refused.code is ErrorCode.UNAUTHENTICATED:
+                session.refuse(refused)
+                session.end(CloseCode.BAD_TOKEN, refused.message)
+                return
+            raise
+        principal = signed_in.principal
+        page = await services.memberships.get(principal.user_id, timeout_s=services.timeout_s)
+        if session.is_closed:
+            return
+        try:
+            session.greet(principal, signed_in.expires_at_ms)
+        except Refused as refused:
+            refused.request_id = request.id
+            session.refuse(refused)
+            session.end(CloseCode.TOO_MANY_CONNECTIONS, refused.message)
+            return
+        welcome: dict[str, object] = {
+            "t": "welcome",
+            "id": request.id,
+            "user": {"id": principal.user_id, "name": principal.name},
+            "session": session.session_id,
+            "server": services.server,
+            "limits": services.limits,
+            "heartbeat": services.heartbeat_s,
+            "rooms": [] if page is None else _welcome_rooms(page),
+        }
+        if page is not None and page.next_after is not None:
+            welcome["next"] = to_cursor(page.next_after)
+        if signed_in.token is not None:
+            welcome["token"] = signed_in.token
+        services.counts.hellos += 1
+        session.stream.max_frame_bytes = services.frame_max_bytes
+        session.state.phase = Phase.READY
+        session.reply(welcome)
+        session.status = request.status
+        services.presence.session_opened(session, request.status)
+
+    # -- rooms -----------------------------------------------------------------------------------------
+
+    async def _join(self, session: Session, request: Join) -> None:
+        """Join a room that may have to be made."""
+        session.subscribing(request.room, request.id)
+        if await self._services.store.find_room(request.room) is None:
+            try:
+                await self._services.store.create_room(
+                    self._new_room(session, Create(id=0, room=request.room))
+                )
+            except Conflict:
+                # Somebody else made it in between: it is there, which is all that was asked.
+                log.debug("session.join_raced", room=request.room)
+        session.tell_room(request.room, session.join_message(request, must_exist=True))
+
+    async def _create(self, session: Session, request: Create) -> None:
+        if request.kind == "direct":
+            raise Refused(
+                ErrorCode.BAD_REQUEST, "direct rooms cannot be created by this version", field="kind"
+            )
+        if "\0" in request.topic:
+            raise Refused(ErrorCode.BAD_REQUEST, "the topic holds a NUL character", field="topic")
+        try:
+            row = await self._services.store.create_room(self._new_room(session, request))
+        except Conflict:
+            raise Refused(ErrorCode.CONFLICT, "there is a room of this name") from None
+        session.reply(ok(request.id, **_settings(row)))
+
+    def _new_room(self, session: Session, request: Create) -> NewRoom:
+        return NewRoom(
+            name=request.room,
+            kind=request.kind,
+            topic=request.topic,
+            strict=request.strict,
+            slow_s=request.slow,
+            created_by=session.user_id,
+            creator_name=session.name,
+            created_at_ms=self._services.now_ms(),
+        )
+
+    async def _inspect(self, room: str, user_id: str) -> RoomInfo:
+        """What the room's actor says of itself.
+
+        Raises:
+            Refused: `room_not_found`, `busy`, `overloaded`, `unavailable`, `timeout`.
+        """
+        services = self._services
+        try:
+            return await services.rooms.ref(room).ask(
+                lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=services.timeout_s
+            )
+        except MailboxFull:
+            raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
+        except TooManyActors:
+            raise Refused(ErrorCode.OVERLOADED, "too many rooms are active", retry_after_s=5.0) from None
+        except (ActorUnavailable, ActorDied):
+            raise Refused(
+                ErrorCode.UNAVAILABLE, "the room is not available now", retry_after_s=RETRY_UNAVAILABLE_S
+            ) from None
+        except AskTimeout:
+            raise Refused(ErrorCode.TIMEOUT, "the room did not answer in time", retry_after_s=1.0) from None
+
+    async def _room(self, session: Session, request: Room) -> None:
+        info = await self._inspect(request.room, session.user_id)
+        session.reply(
+            ok(
+                request.id,
+                **_settings(info.row),
+                members=info.members,
+                role=info.role,
+                epoch=info.epoch,
+                head=info.head_seq,
+                durable=info.durable_seq,
+            )
+        )
+
+    async def _rooms(self, session: Session, request: Rooms) -> None:
+        limit = min(request.limit, self._services.page_max)
+        after = None if request.cursor is None else from_cursor(request.cursor)
+        if after is not None and not is_room_name(after):
+            raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+        rows = await self._services.store.list_rooms(after=after, limit=limit + 1)
+        page = rows[:limit]
+        _reply_page(
+            session,
+            request.id,
+            [{**_settings(row)} for row in page],
+            page[-1].name if len(rows) > limit else None,
+        )
+
+    async def _members(self, session: Session, request: Members) -> None:
+        info = await self._inspect(request.room, session.user_id)
+        limit = min(request.limit, self._services.page_max)
+        after = None
+        if request.cursor is not None:
+            room, _, after = from_cursor(request.cursor).partition("/")
+            if room != request.room or not after:
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+        rows = await self._services.store.list_members(info.row.room_id, after=after, limit=limit + 1)
+        page = rows[:limit]
+        _reply_page(
+            session,
+            request.id,
+            [{"user": member.user_id, "name": member.name, "role": member.role} for member in page],
+            f"{request.room}/{page[-1].user_id}" if len(rows) > limit else None,
+        )
+
+    # -- messages --------------------------------------------------------------------------------------
+
+    async def _send_again(self, session: Session, request: Send) -> None:
+        """Find out whether a re-sent message is stored already, before the room orders it again."""
+        info = await self._inspect(request.room, session.user_id)
+        known = await self._services.store.find_cids(info.row.room_id, session.user_id, [request.cid])
+        found = known.get(request.cid)
+        if found is None:
+            session.send_message(request)
+        elif found.body != request.body:
+            raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {found.seq}")
+        else:
+            session.reply(
+                ok(
+                    request.id,
+                    seq=found.seq,
+                    epoch=found.epoch,
+                    at=found.at_ms,
+                    cid=request.cid,
+                    dup=True,
+                )
+            )
+
+    def _page_max(self) -> int:
+        page_max = self._services.page_max
+        return page_max if self._services.pressure() < PRESSED_LEVEL else max(1, page_max // 4)
+
+    async def _history(self, session: Session, request: History) -> None:
+        if sum(seq is not None for seq in (request.before, request.after, request.around)) > 1:
+            raise Refused(ErrorCode.BAD_REQUEST, "give one of before, after and around", field="before")
+        info = await self._inspect(request.room, session.user_id)
+        page = await self._services.store.history(
+            info.row.room_id,
+            before=request.before,
+            after=request.after,
+            around=request.around,
+            limit=min(request.limit, self._page_max()),
+        )
+        fields: dict[str, object] = {"room": request.room, "epoch": page.epoch, "durable": page.durable_seq}
+        if page.items and page.more_before:
+            fields["prev"] = page.items[0].seq
+        if page.items and page.more_after:
+            fields["next"] = page.items[-1].seq
+        items = [session.encode(as_event(request.room, entry)) for entry in page.items]
+        session.reply_listing(ok(request.id, **fields), "items", items)
+
+
+def _settings(row: RoomRow) -> Envelope:
+    return {
+        "room": row.name,
+        "kind": row.kind,
+        "topic": row.topic,
+        "slow": row.slow_s,
+        "strict": row.strict,
+        "by": row.created_by,
+        "at": row.created_at_ms,
+    }
+
+
+def _welcome_rooms(page: MembershipPage) -> Sequence[Envelope]:
+    return [
+        {
+            "room": membership.room,
+            "epoch": membership.epoch,
+            "seq": membership.head_seq,
+            "role": membership.role,
+            "read": membership.read_seq,
+            "unread": max(0, membership.head_n - membership.read_n),
+        }
+        for membership in page.rooms
+    ]
+
+
+def _reply_page(session: Session, request_id: int, items: Sequence[Envelope], next_after: str | None) -> None:
+    if next_after is None:
+        session.reply(ok(request_id, items=items))
+    else:
+        session.reply(ok(request_id, items=items, next=to_cursor(next_after)))
+
+
+def to_cursor(after: str) -> str:
+    """Where a list goes on, opaque to clients."""
+    return base64.urlsafe_b64encode(after.encode()).decode("ascii").rstrip("=")
+
+
+def from_cursor(cursor: str) -> str:
+    """What `to_cursor` was given.
+
+    Raises:
+        Refused: `bad_cursor`.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        after = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        after = ""
+    if not after or "\0" in after:
+        raise Refused(ErrorCode.BAD_CURSOR, "this server did not make that cursor", field="cursor")
+    return after

@@ -1,0 +1,195 @@
+"""PURE: one connection's phases and limits: what it may ask now (docs/protocol.md 1, 7, 10).
+
+No I/O and no clock; time (seconds, monotonic) comes in with every call. The shell (`chat.session`) does what
+this file allows.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from chat.errors import ErrorCode, Refused
+from chat.protocol import (
+    AnyRequest,
+    Create,
+    Hello,
+    History,
+    Members,
+    Ping,
+    Presence,
+    Room,
+    Rooms,
+    Send,
+    Typing,
+    Watch,
+)
+from chat.rate_limit import TokenBucket
+
+CALM_S: Final = 2.0
+"""So long without a refused frame, and the abuse is forgiven."""
+
+
+class Phase(Enum):
+    """How far a connection has come."""
+
+    NEW = auto()
+    """Nothing but `hello` is understood."""
+    GREETING = auto()
+    """`hello` is being checked; what follows waits for it."""
+    READY = auto()
+    """Welcomed."""
+    CLOSING = auto()
+    """Ended by one side; nothing more is answered."""
+
+
+class Bucket(Protocol):
+    """A rate limit: seconds until `n` may pass, 0.0 when they just did."""
+
+    def take(self, now_s: float, n: int = 1) -> float:
+        """Take `n` tokens, or say in how many seconds they will be there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A limit as configured: so many a second, so many at once."""
+
+    rate_per_s: float
+    burst: int
+
+    def bucket(self) -> Bucket:
+        """A fresh bucket of this rate, full."""
+        return TokenBucket(self.rate_per_s, self.burst)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """The limits of one connection; None: no limit (testers).
+
+    Attributes:
+        bad_frames: frames that are no envelope and are answered; one more ends the connection.
+        abuse_s: how long a connection may stay above `frames` before it is ended.
+        subscriptions: rooms that it may receive at once.
+    """
+
+    frames: Rate | None
+    lists: Rate | None
+    presence: Rate | None
+    typing: Rate | None
+    abuse_s: float
+    bad_frames: int
+    subscriptions: int
+
+
+class SessionState:
+    """Phase, buckets and counts of one connection."""
+
+    __slots__ = (
+        "_abused_since_s",
+        "_frames",
+        "_last_refusal_s",
+        "_limits",
+        "_lists",
+        "_presence",
+        "_typing",
+        "_undecodable",
+        "phase",
+    )
+
+    def __init__(self, limits: SessionLimits) -> None:
+        self.phase = Phase.NEW
+        self._limits = limits
+        self._frames = None if limits.frames is None else limits.frames.bucket()
+        # Made when first needed: most connections never list or type, and 10,000 are idle.
+        self._lists: Bucket | None = None
+        self._presence: Bucket | None = None
+        self._typing: Bucket | None = None
+        self._abused_since_s = 0.0
+        self._last_refusal_s = float("-inf")
+        self._undecodable = 0
+
+    def count_frame(self, now_s: float) -> float:
+        """Count one frame of any kind; 0.0 when it may be answered, else seconds to wait."""
+        if self._frames is None:
+            return 0.0
+        wait_s = self._frames.take(now_s)
+        if wait_s == 0.0:
+            return 0.0
+        if now_s - self._last_refusal_s > CALM_S:
+            self._abused_since_s = now_s
+        self._last_refusal_s = now_s
+        return wait_s
+
+    def abusive(self, now_s: float) -> bool:
+        """Whether frames have been refused for `abuse_s`, with no calm between; ask after a refusal."""
+        return now_s - self._abused_since_s >= self._limits.abuse_s
+
+    def count_undecodable(self) -> bool:
+        """Count a frame that is no envelope; True when the connection must end (4501)."""
+        self._undecodable += 1
+        return self._undecodable > self._limits.bad_frames
+
+    def admit(self, request: AnyRequest, now_s: float) -> None:
+        """Let a request through that fits the phase and its own limit.
+
+        Raises:
+            Refused: `unauthenticated` before the welcome, `bad_request` for a second `hello`,
+                `rate_limited` with the time to wait.
+        """
+        if self.phase is not Phase.READY:
+            if not isinstance(request, Hello | Ping):
+                raise Refused(ErrorCode.UNAUTHENTICATED, "say hello first", request_id=request.id)
+            return
+        if type(request) is Send:
+            # Limited by user and room, over all of the user's sessions: see `UserLedger`.
+            return
+        match request:
+            case Hello():
+                raise Refused(
+                    ErrorCode.BAD_REQUEST, "hello was said already", field="t", request_id=request.id
+                )
+            case History() | Rooms() | Room() | Members() | Watch() | Create():
+                if self._limits.lists is not None:
+                    if self._lists is None:
+                        self._lists = self._limits.lists.bucket()
+                    _take(self._lists, now_s, request.id)
+            case Presence():
+                if self._limits.presence is not None:
+                    if self._presence is None:
+                        self._presence = self._limits.presence.bucket()
+                    _take(self._presence, now_s, request.id)
+            case Typing(stop=False):
+                if self._limits.typing is not None:
+                    if self._typing is None:
+                        self._typing = self._limits.typing.bucket()
+                    _take(self._typing, now_s, request.id)
+            case _:
+                pass
+
+    def may_subscribe(self, subscriptions: int) -> bool:
+        """Whether there may be another subscription beside so many."""
+        return subscriptions < self._limits.subscriptions
+
+    def too_many_subscriptions(self, request_id: int) -> Refused:
+        """The answer to a subscription above the limit: `forbidden`."""
+        return Refused(
+            ErrorCode.FORBIDDEN,
+            f"a connection subscribes to {self._limits.subscriptions} rooms at most",
+            request_id=request_id,
+        )
+
+
+def _take(bucket: Bucket, now_s: float, request_id: int) -> None:
+    wait_s = bucket.take(now_s)
+    if wait_s:
+        raise Refused(
+            ErrorCode.RATE_LIMITED,
+            "too many of these requests",
+            retry_after_s=wait_s,
+            request_id=request_id,
+        )
+
+
+def rate_refusal(wait_s: float, request_id: int | None) -> Refused:
+    """The answer to a frame above the connection's rate."""
+    return Refused(ErrorCode.RATE_LIMITED, "too many frames", retry_after_s=wait_s, request_id=request_id)

@@ -1,0 +1,99 @@
+"""PURE: what the terminal client shows and understands.
+
+Everything that others wrote passes `printable` before it reaches a terminal: an escape sequence in a message
+may move the cursor, rewrite what stands there, set the clipboard, or answer as if it had been typed.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Final, NamedTuple
+
+HELP: Final = """\
+/join ROOM     follow another room and talk there (it is created where it is missing)
+/leave [ROOM]  be a member no more
+/history [N]   the latest N messages, 20 by default
+/who           the members of the room
+/rooms         the public rooms
+/me TEXT       say what you do
+//TEXT         say something that begins with /
+/quit          leave; also the end of the input"""
+
+QUOTE_CHARACTERS: Final = 60
+"""Of a message that is told of, not shown."""
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"})
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Format characters that spelling needs; they move nothing."""
+
+_CONTROL_PICTURES: Final = 0x2400
+_C0_END: Final = 0x20
+_DELETE: Final = 0x7F
+
+
+def printable(text: str) -> str:
+    """The text with every control, format and unassigned character made visible, on one line.
+
+    C0 controls become their Unicode pictures (U+2400 block), any other hidden character its number.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join([_visible(character) for character in text])
+
+
+def _visible(character: str) -> str:
+    if character in _JOINERS or unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    if code < _C0_END:
+        return chr(_CONTROL_PICTURES + code)
+    if code == _DELETE:
+        return "\u2421"
+    return f"<U+{code:04X}>"
+
+
+def quote(text: str) -> str:
+    """The beginning of a message, to tell which one is meant."""
+    shown = printable(text)
+    return shown if len(shown) <= QUOTE_CHARACTERS else f"{shown[: QUOTE_CHARACTERS - 1]}…"
+
+
+def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: bool) -> str | None:
+    """One line for a room's event; None for one that shows nothing."""
+    at_ms = event.get("at")
+    clock = datetime.fromtimestamp(at_ms / 1000, tz).strftime("%H:%M") if isinstance(at_ms, int) else "--:--"
+    room = f"{printable(str(event.get('room')))} " if with_room else ""
+    head = f"{clock} {room}#{event.get('seq')} "
+    kind = event.get("kind")
+    if kind == "message":
+        name = printable(str(event.get("name", event.get("by"))))
+        body = str(event.get("body", ""))
+        if body.startswith("/me "):
+            return f"{head}* {name} {printable(body[4:])}"
+        return f"{head}{name}: {printable(body)}"
+    if kind == "void":
+        return None
+    by = printable(str(event.get("name", event.get("by"))))
+    return f"{head}-- {printable(str(kind))} by {by}"
+
+
+class Command(NamedTuple):
+    """A line that was typed: `name` without its slash, "say" for words."""
+
+    name: str
+    argument: str
+
+
+def parse_line(line: str) -> Command | None:
+    """What a typed line asks for; None for an empty one."""
+    text = line.rstrip("\r\n")
+    if not text.strip():
+        return None
+    if not text.startswith("/"):
+        return Command("say", text)
+    if text.startswith("//"):
+        return Command("say", text[1:])
+    name, _, argument = text[1:].partition(" ")
+    if name == "me" and argument.strip():
+        return Command("say", text)
+    return Command(name.lower(), argument.strip())

@@ -1,0 +1,220 @@
+"""PURE: the read short cut, sans I/O: received bytes in, payloads to a callback, the rest passed on.
+
+Rules (design.md 5). A complete, unfragmented, masked data frame within the limit is taken here.
+Everything else is returned, byte for byte, for wsproto. Order never changes:
+
+- bytes passed on and frames taken keep their order: a frame that follows passed bytes waits until
+  wsproto has had those bytes, that is until the next `feed`;
+- while a fragmented message is under way, or a data message was passed on and not yet reported by
+  `slow_message_delivered`, data frames are passed on too;
+- after a close frame, or a frame that RFC 6455 forbids, all bytes are passed on for ever: the
+  connection is ending and nothing after that point is a message.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from chat.transport.frames import (
+    FIN,
+    OP_CLOSE,
+    OP_CONTINUATION,
+    OPCODE_BITS,
+    Verdict,
+    parse_header,
+    parse_masked_frame,
+)
+
+FRAMES_PER_TURN: Final = 64
+"""Frames taken in one `feed`: 16 KiB of empty frames are 2,700 callbacks, too long for one turn."""
+
+_NO_FRAGMENT: Final = -1
+
+
+class Intake:
+    """One connection's inbound frames. Synchronous; the callback runs inside `feed`.
+
+    Bounds: holds less than one frame (`max_frame_bytes` and its header) plus what one `feed`
+    brought. A raising callback ends the intake: `feed` must not be called again.
+    """
+
+    __slots__ = (
+        "_discarding",
+        "_fragment_bytes",
+        "_need",
+        "_on_control",
+        "_on_message",
+        "_on_too_large",
+        "_raw",
+        "_rest",
+        "_skip",
+        "_slow",
+        "fast",
+        "frames_in",
+        "max_frame_bytes",
+        "paused",
+        "pending",
+    )
+
+    def __init__(self, *, max_frame_bytes: int) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.frames_in = 0
+        self.paused = False
+        self.pending = False
+        self._on_message: Callable[[bytes, bool], bool | None] | None = None
+        self._on_too_large: Callable[[int], None] | None = None
+        self._on_control: Callable[[int], None] | None = None
+        self._rest: bytearray | None = None
+        self._need = 0
+        self._skip = 0
+        self._slow = 0
+        self._fragment_bytes = _NO_FRAGMENT
+        self._raw = False
+        self._discarding = False
+        self.fast = False
+
+    def enable(
+        self,
+        on_message: Callable[[bytes, bool], bool | None],
+        on_too_large: Callable[[int], None] | None = None,
+        on_control: Callable[[int], None] | None = None,
+    ) -> None:
+        """Take data frames from the next frame boundary on, as soon as order allows."""
+        self._on_message = on_message
+        self._on_too_large = on_too_large
+        self._on_control = on_control
+        self._judge()
+
+    def slow_message_delivered(self) -> None:
+        """Report one passed-on data message as handled; the last one ends the slow path."""
+        if self._slow:
+            self._slow -= 1
+            self._judge()
+
+    def discard(self) -> None:
+        """Drop data frames from here on, unread and uncounted; control frames are passed on."""
+        self._discarding = True
+        self.paused = False
+        self._judge()
+
+    def feed(self, data: bytes) -> bytes:
+        """Work through received bytes; return those that wsproto must have before more is fed.
+
+        Args:
+            data: What was received, or b"" to go on after `pending` bytes were left.
+
+        Returns:
+            Bytes to pass on, or b"". Afterwards `pending` says that bytes are left which need no
+            more input (passed bytes come first, the turn was used up, or `paused`), and `paused`
+            that the callback returned False.
+        """
+        rest = self._rest
+        if rest is not None:
+            rest += data
+            if len(rest) < self._need:
+                return b""
+            data = bytes(rest)
+            self._rest = None
+        self._need = 0
+        self.pending = False
+        passed: list[bytes] = []
+        offset = 0
+        size = len(data)
+        taken = 0
+        while offset < size:
+            if not self.fast:
+                after = self._pass_on(data, offset, passed)
+                if after < 0:
+                    break
+                offset = after
+                continue
+            frame = parse_masked_frame(data, offset, self.max_frame_bytes)
+            if isinstance(frame, tuple):
+                if passed or taken == FRAMES_PER_TURN:
+                    self.pending = True
+                    break
+                payload, offset, is_text = frame
+                taken += 1
+                # The callback is looked up each time: it may end the short cut from inside.
+                if self._on_message is not None and self._on_message(payload, is_text) is False:
+                    self.paused = not self._discarding
+                    self.pending = offset < size
+                    if self.paused:
+                        break
+            else:
+                after = self._pass_on(data, offset, passed)
+                if after < 0:
+                    break
+                offset = after
+        self.frames_in += taken
+        if offset < size:
+            self._rest = bytearray(data[offset:]) if offset else bytearray(data)
+        if not passed:
+            return b""
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    def _pass_on(self, data: bytes, offset: int, passed: list[bytes]) -> int:
+        """Pass on, or drop, what is at `offset`; return the offset after it, -1 to await more."""
+        if self._raw:
+            passed.append(data[offset:])
+            return len(data)
+        if self._skip:
+            step = min(self._skip, len(data) - offset)
+            self._skip -= step
+            return offset + step
+        header = parse_header(data, offset)
+        if not isinstance(header, tuple):
+            return -1 if header is Verdict.NEED_MORE else self._go_raw(data, offset, passed)
+        first, start, length = header
+        opcode = first & OPCODE_BITS
+        if opcode < OP_CLOSE:
+            if self._discarding:
+                self._skip = start + length - offset
+                return offset
+            if (opcode == OP_CONTINUATION) == (self._fragment_bytes == _NO_FRAGMENT):
+                return self._go_raw(data, offset, passed)
+            total = length + max(self._fragment_bytes, 0)
+            if total > self.max_frame_bytes:
+                return self._too_large(data, offset, passed, total)
+        end = start + length
+        if end > len(data):
+            self._need = end - offset
+            return -1
+        passed.append(data[offset:end])
+        if opcode >= OP_CLOSE and self._on_control is not None:
+            self._on_control(opcode)
+        if opcode == OP_CLOSE:
+            return self._go_raw(data, end, passed) if end < len(data) else self._end_raw(end)
+        if opcode < OP_CLOSE:
+            if first & FIN:
+                self._fragment_bytes = _NO_FRAGMENT
+                self._slow += 1
+            else:
+                self._fragment_bytes = length + max(self._fragment_bytes, 0)
+            self._judge()
+        return end
+
+    def _too_large(self, data: bytes, offset: int, passed: list[bytes], total: int) -> int:
+        """Tell of a message over the limit and drop it, or leave it to wsproto."""
+        if self._on_too_large is None:
+            return self._go_raw(data, offset, passed)
+        self.discard()
+        self._on_too_large(total)
+        return offset
+
+    def _go_raw(self, data: bytes, offset: int, passed: list[bytes]) -> int:
+        passed.append(data[offset:])
+        return self._end_raw(len(data))
+
+    def _end_raw(self, offset: int) -> int:
+        self._raw = True
+        self._judge()
+        return offset
+
+    def _judge(self) -> None:
+        self.fast = (
+            self._on_message is not None
+            and not self._slow
+            and self._fragment_bytes == _NO_FRAGMENT
+            and not self._raw
+            and not self._discarding
+        )

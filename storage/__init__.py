@@ -1,0 +1,118 @@
+"""Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
+
+Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
+`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`) and the two stores (`postgres`,
+`memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's rules.
+"""
+
+from storage.batch import retry_delay_s as retry_delay_s
+from storage.database import Database as Database
+from storage.database import DatabaseStatistics as DatabaseStatistics
+from storage.database import Row as Row
+from storage.database import Tx as Tx
+from storage.embedded import EmbeddedPostgres as EmbeddedPostgres
+from storage.embedded import open_embedded as open_embedded
+from storage.epochs import MAX_EPOCHS as MAX_EPOCHS
+from storage.errors import BacklogFull as BacklogFull
+from storage.errors import BadData as BadData
+from storage.errors import Conflict as Conflict
+from storage.errors import Corrupt as Corrupt
+from storage.errors import EmbeddedError as EmbeddedError
+from storage.errors import LogGap as LogGap
+from storage.errors import MigrationError as MigrationError
+from storage.errors import StorageError as StorageError
+from storage.errors import StoreClosed as StoreClosed
+from storage.errors import Unavailable as Unavailable
+from storage.memory import MemoryStore as MemoryStore
+from storage.migrate import migrate as migrate
+from storage.model import Activation as Activation
+from storage.model import CidConflict as CidConflict
+from storage.model import Duplicate as Duplicate
+from storage.model import Entry as Entry
+from storage.model import EpochStart as EpochStart
+from storage.model import Fenced as Fenced
+from storage.model import HistoryPage as HistoryPage
+from storage.model import KnownCid as KnownCid
+from storage.model import LogEntry as LogEntry
+from storage.model import MemberChange as MemberChange
+from storage.model import MemberRow as MemberRow
+from storage.model import Membership as Membership
+from storage.model import MembershipPage as MembershipPage
+from storage.model import NewRoom as NewRoom
+from storage.model import Poisoned as Poisoned
+from storage.model import Receipt as Receipt
+from storage.model import Role as Role
+from storage.model import RoomId as RoomId
+from storage.model import RoomKind as RoomKind
+from storage.model import RoomRow as RoomRow
+from storage.model import Stored as Stored
+from storage.model import TokenRow as TokenRow
+from storage.model import UserRow as UserRow
+from storage.pool import open_database as open_database
+from storage.postgres import PostgresStore as PostgresStore
+from storage.store import Store as Store
+from storage.writer import Writer as Writer
+from storage.writer_model import Delivery as Delivery
+from storage.writer_model import OnReceipts as OnReceipts
+from storage.writer_model import SilentObserver as SilentObserver
+from storage.writer_model import WriterLimits as WriterLimits
+from storage.writer_model import WriterObserver as WriterObserver
+from storage.writer_model import WriterStatistics as WriterStatistics
+from storage.writer_pool import WriterPool as WriterPool
+
+__all__ = [
+    "MAX_EPOCHS",
+    "Activation",
+    "BacklogFull",
+    "BadData",
+    "CidConflict",
+    "Conflict",
+    "Corrupt",
+    "Database",
+    "DatabaseStatistics",
+    "Delivery",
+    "Duplicate",
+    "EmbeddedError",
+    "EmbeddedPostgres",
+    "Entry",
+    "EpochStart",
+    "Fenced",
+    "HistoryPage",
+    "KnownCid",
+    "LogEntry",
+    "LogGap",
+    "MemberChange",
+    "MemberRow",
+    "Membership",
+    "MembershipPage",
+    "MemoryStore",
+    "MigrationError",
+    "NewRoom",
+    "OnReceipts",
+    "Poisoned",
+    "PostgresStore",
+    "Receipt",
+    "Role",
+    "RoomId",
+    "RoomKind",
+    "RoomRow",
+    "Row",
+    "SilentObserver",
+    "StorageError",
+    "Store",
+    "StoreClosed",
+    "Stored",
+    "TokenRow",
+    "Tx",
+    "Unavailable",
+    "UserRow",
+    "Writer",
+    "WriterLimits",
+    "WriterObserver",
+    "WriterPool",
+    "WriterStatistics",
+    "migrate",
+    "open_database",
+    "open_embedded",
+    "retry_delay_s",
+]

@@ -1,0 +1,329 @@
+"""The store in memory: the same contract as Postgres, checked by the same suite, for tests and simulations.
+
+It forgets everything with the process. Each call is one step: it yields to trio once and then happens whole,
+as a transaction does. Faults and delays are not its business, see `storage.testing.FaultyStore`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from storage.append import describe, escape
+from storage.epochs import add_epoch
+from storage.errors import BadData, Conflict, LogGap
+from storage.history import Bounds, around_limits, make_page
+from storage.memory_room import (
+    StoredMember,
+    StoredRoom,
+    check_entry,
+    check_numbers,
+    judge_key,
+    known_receipt,
+    void_of,
+)
+from storage.model import (
+    Activation,
+    Entry,
+    EpochStart,
+    Fenced,
+    HistoryPage,
+    KnownCid,
+    LogEntry,
+    MemberChange,
+    MemberRow,
+    Membership,
+    MembershipPage,
+    NewRoom,
+    Poisoned,
+    Receipt,
+    RoomId,
+    RoomRow,
+    Stored,
+    TokenRow,
+    UserRow,
+)
+from storage.rooms import membership_page
+
+_STORED = Stored()
+
+
+@dataclass(slots=True)
+class _Token:
+    user_id: str
+    expires_at_ms: int | None
+
+
+class MemoryStore:
+    """`storage.store.Store` in memory.
+
+    Attributes:
+        parked: rows that were put aside, each as its description and the error.
+    """
+
+    def __init__(self) -> None:
+        self.parked: list[tuple[str, str]] = []
+        self._rooms: dict[RoomId, StoredRoom] = {}
+        self._ids: dict[str, RoomId] = {}
+        self._rooms_of: dict[str, set[RoomId]] = {}
+        self._users: dict[str, UserRow] = {}  # by name
+        self._users_by_id: dict[str, UserRow] = {}
+        self._tokens: dict[bytes, _Token] = {}
+        self._secrets: dict[str, bytes] = {}
+
+    async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
+        """See `Store.append`."""
+        await trio.lowlevel.checkpoint()
+        for entry in batch:
+            check_entry(entry)
+        self._check_gaps(batch)
+        return [self._append(entry) for entry in batch]
+
+    async def park(self, entry: Entry, error: str) -> Receipt:
+        """See `Store.park`."""
+        await trio.lowlevel.checkpoint()
+        check_numbers(entry)
+        room = self._rooms.get(entry.room_id)
+        owned = room is not None and room.epoch == entry.epoch
+        if room is not None and isinstance(entry, LogEntry) and entry.seq <= len(room.log):
+            return known_receipt(room, entry, owned=owned)
+        if room is None or not owned:
+            return Fenced()
+        poisoned = Poisoned(escape(error))
+        if isinstance(entry, LogEntry):
+            if entry.seq != len(room.log) + 1:
+                raise LogGap(f"room {entry.room_id}: seq {entry.seq} after {len(room.log)}")
+            room.log.append(void_of(entry))
+            room.parked[entry.seq] = poisoned
+        self.parked.append((describe(entry), poisoned.error))
+        return poisoned
+
+    async def create_room(self, room: NewRoom) -> RoomRow:
+        """See `Store.create_room`."""
+        await trio.lowlevel.checkpoint()
+        if room.name in self._ids:
+            raise Conflict(f"a room {room.name!r} exists already")
+        room_id = RoomId(len(self._rooms) + 1)
+        row = RoomRow(
+            room_id=room_id,
+            name=room.name,
+            kind=room.kind,
+            topic=room.topic,
+            strict=room.strict,
+            slow_s=room.slow_s,
+            created_by=room.created_by,
+            created_at_ms=room.created_at_ms,
+        )
+        owner = MemberRow(room.created_by, room.creator_name, "owner", room.created_at_ms, 0)
+        self._ids[room.name] = room_id
+        self._rooms[room_id] = StoredRoom(row, members={owner.user_id: StoredMember(owner, 0)})
+        self._rooms_of.setdefault(owner.user_id, set()).add(room_id)
+        return row
+
+    async def find_room(self, name: str) -> RoomRow | None:
+        """See `Store.find_room`."""
+        await trio.lowlevel.checkpoint()
+        room_id = self._ids.get(name)
+        return None if room_id is None else self._rooms[room_id].row
+
+    async def activate(self, name: str, *, tail_events: int, at_ms: int) -> Activation | None:
+        """See `Store.activate`."""
+        await trio.lowlevel.checkpoint()
+        del at_ms  # kept by Postgres for operators; no call reads it
+        room_id = self._ids.get(name)
+        if room_id is None:
+            return None
+        room = self._rooms[room_id]
+        room.epoch += 1
+        room.epochs = add_epoch(room.epochs, EpochStart(room.epoch, len(room.log)))
+        head = room.log[-1] if room.log else None
+        return Activation(
+            room=room.row,
+            epoch=room.epoch,
+            head_seq=len(room.log),
+            head_n=head.n if head else 0,
+            head_at_ms=head.at_ms if head else 0,
+            tail=room.log[max(0, len(room.log) - tail_events) :],
+            epochs=tuple(room.epochs),
+            members=[room.members[user_id].row for user_id in sorted(room.members)],
+        )
+
+    async def history(
+        self,
+        room_id: RoomId,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        limit: int,
+    ) -> HistoryPage:
+        """See `Store.history`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return make_page(Bounds(0, 0, 0), [], lowest=0, highest=0)
+        head = len(room.log)
+        if after is not None:
+            lowest, highest = after + 1, after
+            start, end = after, after + limit
+        elif around is not None:
+            lowest, highest = around, around - 1
+            older, newer = around_limits(limit)
+            start, end = min(around - 1, head) - older, around - 1 + newer
+        else:
+            before = head + 1 if before is None else before
+            lowest, highest = before, before - 1
+            end = min(before - 1, head)
+            start = end - limit
+        bounds = Bounds(room.epoch, 1 if head else 0, head)
+        items = room.log[max(0, start) : max(0, end)]
+        return make_page(bounds, items, lowest=lowest, highest=highest)
+
+    async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
+        """See `Store.find_cids`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return {}
+        found = ((cid, room.cids.get((user_id, cid))) for cid in cids)
+        return {cid: KnownCid(e.seq, e.epoch, e.at_ms, e.body or "") for cid, e in found if e is not None}
+
+    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
+        """See `Store.list_rooms`."""
+        await trio.lowlevel.checkpoint()
+        public = {room.row.name: room.row for room in self._rooms.values() if room.row.kind == "public"}
+        return [public[name] for name in _after(public, after)[:limit]]
+
+    async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
+        """See `Store.list_members`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return []
+        return [room.members[user_id].row for user_id in _after(room.members, after)[:limit]]
+
+    async def memberships(
+        self, user_ids: Sequence[str], *, after: str | None, limit: int
+    ) -> Mapping[str, MembershipPage]:
+        """See `Store.memberships`."""
+        await trio.lowlevel.checkpoint()
+        pages: dict[str, MembershipPage] = {}
+        for user_id in user_ids:
+            rooms = [self._rooms[room_id] for room_id in self._rooms_of.get(user_id, ())]
+            by_name = {room.row.name: room for room in rooms}
+            names = _after(by_name, after)[: limit + 1]
+            pages[user_id] = membership_page([_membership(by_name[name], user_id) for name in names], limit)
+        return pages
+
+    async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
+        """See `Store.find_tokens`."""
+        await trio.lowlevel.checkpoint()
+        found: dict[bytes, TokenRow] = {}
+        for token_hash in hashes:
+            token = self._tokens.get(token_hash)
+            if token is not None and (token.expires_at_ms is None or token.expires_at_ms > at_ms):
+                found[token_hash] = TokenRow(self._users_by_id[token.user_id], token.expires_at_ms)
+        return found
+
+    async def create_user(self, user: UserRow, *, at_ms: int) -> UserRow:
+        """See `Store.create_user`."""
+        await trio.lowlevel.checkpoint()
+        del at_ms  # kept by Postgres for operators; no call reads it
+        if user.name not in self._users:
+            if user.user_id in self._users_by_id:
+                raise Conflict(f"the user id {user.user_id!r} is taken")
+            self._users[user.name] = self._users_by_id[user.user_id] = user
+        return self._users[user.name]
+
+    async def create_token(
+        self, user_id: str, token_hash: bytes, *, at_ms: int, expires_at_ms: int | None
+    ) -> None:
+        """See `Store.create_token`."""
+        await trio.lowlevel.checkpoint()
+        del at_ms  # kept by Postgres for operators; no call reads it
+        if user_id not in self._users_by_id:
+            raise BadData(f"there is no user {user_id!r}")
+        if token_hash in self._tokens:
+            raise Conflict("the token's hash is known already")
+        self._tokens[token_hash] = _Token(user_id, expires_at_ms)
+
+    async def secret(self, name: str, candidate: bytes) -> bytes:
+        """See `Store.secret`."""
+        await trio.lowlevel.checkpoint()
+        return self._secrets.setdefault(name, candidate)
+
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        await trio.lowlevel.checkpoint()
+
+    def _check_gaps(self, batch: Sequence[Entry]) -> None:
+        """Refuse a batch that does not continue a log, before anything of it is written."""
+        heads: dict[RoomId, int] = {}
+        for entry in batch:
+            room = self._rooms.get(entry.room_id)
+            if room is None or not isinstance(entry, LogEntry):
+                continue
+            owned = entry.epoch == room.epoch
+            if entry.seq <= len(room.log):
+                known_receipt(room, entry, owned=owned)
+            elif owned:
+                head = heads.get(entry.room_id, len(room.log))
+                if entry.seq != head + 1:
+                    raise LogGap(f"room {entry.room_id}: seq {entry.seq} after {head}")
+                heads[entry.room_id] = entry.seq
+
+    def _append(self, entry: Entry) -> Receipt:
+        room = self._rooms.get(entry.room_id)
+        owned = room is not None and entry.epoch == room.epoch
+        if room is not None and isinstance(entry, LogEntry) and entry.seq <= len(room.log):
+            return known_receipt(room, entry, owned=owned)
+        if room is None or not owned:
+            return Fenced()
+        if isinstance(entry, MemberChange):
+            self._change_member(room, entry)
+            return _STORED
+        if entry.cid is not None:
+            first = room.cids.setdefault((entry.by, entry.cid), entry)
+            if first is not entry:
+                room.log.append(void_of(entry))
+                room.lost[entry.seq] = entry
+                return judge_key(entry, first)
+        room.log.append(entry)
+        return _STORED
+
+    def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
+        rooms = self._rooms_of.setdefault(change.user_id, set())
+        if change.role is None:
+            room.members.pop(change.user_id, None)
+            rooms.discard(change.room_id)
+            if not rooms:
+                del self._rooms_of[change.user_id]
+            return
+        rooms.add(change.room_id)
+        member = room.members.get(change.user_id)
+        if member is None:
+            row = MemberRow(change.user_id, change.name, change.role, change.at_ms, change.read_seq)
+            room.members[change.user_id] = StoredMember(row, change.read_n)
+        else:
+            member.row = member.row._replace(name=change.name, role=change.role)
+
+
+def _membership(room: StoredRoom, user_id: str) -> Membership:
+    head = room.log[-1] if room.log else None
+    member = room.members[user_id]
+    return Membership(
+        room.row.name,
+        room.epoch,
+        head.seq if head else 0,
+        head.n if head else 0,
+        member.row.role,
+        member.row.read_seq,
+        member.read_n,
+    )
+
+
+def _after(names: Iterable[str], after: str | None) -> list[str]:
+    """The names by code point, without those up to `after`."""
+    ordered = sorted(names)
+    return ordered if after is None else ordered[bisect_right(ordered, after) :]

@@ -1,0 +1,245 @@
+"""The rows that cross the storage boundary: immutable, typed, ignorant of chat's rules and of SQL.
+
+Rows that are written in bulk are named tuples: building one costs a fraction of a frozen dataclass, and a
+batch of them turns into columns with one `zip(*rows)`. Receipts are dataclasses: as tuples the empty ones
+would all be equal, and the common one is made once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, NewType
+
+RoomId = NewType("RoomId", int)
+"""A room's number inside the database; never shown on the wire."""
+
+RoomKind = Literal["public", "private", "direct"]
+Role = Literal["owner", "moderator", "member"]
+
+
+class LogEntry(NamedTuple):
+    """One event of a room's log, as ordered by the room and as stored.
+
+    Attributes:
+        room_id: the room.
+        seq: from 1, gapless within the room.
+        epoch: the ownership under which it was ordered; never falls while `seq` rises.
+        at_ms: milliseconds since 1970 UTC; never falls while `seq` rises.
+        kind: the protocol's event kind ("message", "member", "room", "void", ...).
+        by: user id of the author; empty for the server itself.
+        name: the author's display name when it was written.
+        n: ordinal among the room's messages; for other kinds that of the last message before it. A message
+            that became `void` keeps the ordinal it had taken, so that `n` never falls and is not given twice.
+        cid: the client's idempotency key; only messages have one.
+        body: the text of a message, else None.
+        reply_to: seq of the message this one answers.
+        thread: seq of the thread's root message.
+        data: further fields of the event as one JSON object (text), or None.
+    """
+
+    room_id: RoomId
+    seq: int
+    epoch: int
+    at_ms: int
+    kind: str
+    by: str
+    name: str
+    n: int
+    cid: str | None
+    body: str | None
+    reply_to: int | None
+    thread: int | None
+    data: str | None
+
+
+class MemberChange(NamedTuple):
+    """A membership to write: last change wins, in the order of submission.
+
+    Attributes:
+        role: None ends the membership.
+        read_seq: where a new member's read pointer starts (the head when it joined).
+        read_n: ordinal of the last message at `read_seq`.
+    """
+
+    room_id: RoomId
+    epoch: int
+    user_id: str
+    name: str
+    role: Role | None
+    at_ms: int
+    read_seq: int
+    read_n: int
+
+
+Entry = LogEntry | MemberChange
+"""What a writer takes. Both are fenced by their room's epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Committed. For a log entry: exactly once, for ever, under its seq."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The (room, sender, cid) was stored before under `seq`; the new seq was committed as `void`."""
+
+    seq: int
+    epoch: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CidConflict:
+    """The (room, sender, cid) was stored before with another body; the new seq is `void`."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """The database refuses this row for ever; it was parked with `error`, its seq is `void`."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The room has a newer owner: nothing was written, this activation must end."""
+
+
+Receipt = Stored | Duplicate | CidConflict | Poisoned | Fenced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomRow:
+    """A room's settings."""
+
+    room_id: RoomId
+    name: str
+    kind: RoomKind
+    topic: str
+    strict: bool
+    slow_s: float
+    created_by: str
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRoom:
+    """A room to create; its creator becomes the owner in the same transaction."""
+
+    name: str
+    kind: RoomKind
+    topic: str
+    strict: bool
+    slow_s: float
+    created_by: str
+    creator_name: str
+    created_at_ms: int
+
+
+class MemberRow(NamedTuple):
+    """One member of one room."""
+
+    user_id: str
+    name: str
+    role: Role
+    joined_at_ms: int
+    read_seq: int
+
+
+class EpochStart(NamedTuple):
+    """The log's head when `epoch` took over: events of older epochs above it did not survive.
+
+    What survived of a client's epoch E is the `head_seq` of the first epoch after E.
+    """
+
+    epoch: int
+    head_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """All that a room needs to take over: the new epoch is already written.
+
+    Attributes:
+        epoch: this ownership's fencing token.
+        head_seq: seq of the last stored event, 0 for an empty log.
+        head_n: ordinal of the last stored message.
+        head_at_ms: time of the last stored event.
+        tail: the latest events, oldest first, at most as many as asked for.
+        epochs: the latest ownership changes, oldest first, this one included. Epochs that wrote nothing are
+            left out, which changes no answer. When the oldest has a `head_seq` above 0 older ones were
+            forgotten, and a position from before it cannot be judged.
+        members: every member.
+    """
+
+    room: RoomRow
+    epoch: int
+    head_seq: int
+    head_n: int
+    head_at_ms: int
+    tail: Sequence[LogEntry]
+    epochs: Sequence[EpochStart]
+    members: Sequence[MemberRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPage:
+    """Events in order of seq, and what is known of the log around them.
+
+    Attributes:
+        more_before: older events exist before the first item.
+        more_after: newer stored events exist after the last item.
+        epoch: the room's present epoch.
+        durable_seq: the last stored seq at the time of the read.
+    """
+
+    items: Sequence[LogEntry]
+    more_before: bool
+    more_after: bool
+    epoch: int
+    durable_seq: int
+
+
+class KnownCid(NamedTuple):
+    """Where an idempotency key was first stored."""
+
+    seq: int
+    epoch: int
+    at_ms: int
+    body: str
+
+
+class Membership(NamedTuple):
+    """One room of one user, for the welcome."""
+
+    room: str
+    epoch: int
+    head_seq: int
+    head_n: int
+    role: Role
+    read_seq: int
+    read_n: int
+
+
+class MembershipPage(NamedTuple):
+    """A user's rooms by name; `next_after` is the name to continue after, or None."""
+
+    rooms: Sequence[Membership]
+    next_after: str | None
+
+
+class UserRow(NamedTuple):
+    """A registered user."""
+
+    user_id: str
+    name: str
+    role: str
+
+
+class TokenRow(NamedTuple):
+    """Whom a token speaks for, and until when (None: no end)."""
+
+    user: UserRow
+    expires_at_ms: int | None

@@ -1,0 +1,213 @@
+"""Rooms: creating, finding, listing and taking them over."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from storage.database import Tx
+from storage.epochs import add_epoch
+from storage.errors import Conflict
+from storage.history import ENTRY_COLUMNS
+from storage.model import (
+    Activation,
+    EpochStart,
+    LogEntry,
+    MemberRow,
+    Membership,
+    MembershipPage,
+    NewRoom,
+    Role,
+    RoomId,
+    RoomKind,
+    RoomRow,
+)
+
+_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms"
+
+INSERT_ROOM: Final = """
+INSERT INTO rooms (name, kind, topic, strict, slow_s, created_by, created_at_ms)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (name) DO NOTHING
+RETURNING id
+"""
+INSERT_OWNER: Final = """
+INSERT INTO members (room_id, user_id, name, role, joined_at_ms, read_seq, read_n, room_name)
+VALUES ($1, $2, $3, 'owner', $4, 0, 0, $5)
+"""
+FIND_ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE name = $1"  # noqa: S608  constants only
+LIST_ROOMS: Final = f"""
+SELECT {_ROOM_COLUMNS} FROM rooms WHERE kind = 'public' AND name > $1 ORDER BY name LIMIT $2
+"""  # noqa: S608  constants only
+
+RAISE_EPOCH: Final = f"""
+UPDATE rooms SET epoch = epoch + 1 WHERE name = $1 RETURNING {_ROOM_COLUMNS}, epoch
+"""  # noqa: S608  constants only
+TAIL: Final = f"SELECT {ENTRY_COLUMNS} FROM log WHERE room_id = $1 ORDER BY seq DESC LIMIT $2"  # noqa: S608
+EPOCHS: Final = "SELECT epoch, head_seq FROM room_epochs WHERE room_id = $1 ORDER BY epoch"
+WRITE_EPOCH: Final = """
+WITH forgotten AS (
+    DELETE FROM room_epochs WHERE room_id = $1 AND NOT epoch = ANY ($5::int8[])
+)
+INSERT INTO room_epochs (room_id, epoch, head_seq, began_at_ms) VALUES ($1, $2, $3, $4)
+"""
+ALL_MEMBERS: Final = """
+SELECT user_id, name, role, joined_at_ms, read_seq FROM members WHERE room_id = $1 ORDER BY user_id
+"""
+
+LIST_MEMBERS: Final = """
+SELECT user_id, name, role, joined_at_ms, read_seq FROM members
+WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3
+"""
+# One index scan a user for the page, then one look-up a room for its epoch and one for its head.
+MEMBERSHIPS: Final = """
+SELECT u.user_id, m.room_name, r.epoch, coalesce(head.seq, 0), coalesce(head.n, 0),
+    m.role, m.read_seq, m.read_n
+FROM unnest($1::text[]) AS u (user_id)
+CROSS JOIN LATERAL (
+    SELECT room_id, room_name, role, read_seq, read_n FROM members
+    WHERE user_id = u.user_id AND room_name > $2 ORDER BY room_name LIMIT $3
+) AS m
+JOIN rooms r ON r.id = m.room_id
+LEFT JOIN LATERAL (
+    SELECT seq, n FROM log WHERE room_id = m.room_id ORDER BY seq DESC LIMIT 1
+) AS head ON true
+ORDER BY u.user_id, m.room_name
+"""
+
+
+async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
+    """Create a room and its owner, in the transaction that the caller has opened.
+
+    Raises:
+        Conflict: the name is taken.
+    """
+    row = await tx.fetchrow_as(
+        RoomId,
+        INSERT_ROOM,
+        room.name,
+        room.kind,
+        room.topic,
+        room.strict,
+        room.slow_s,
+        room.created_by,
+        room.created_at_ms,
+    )
+    if row is None:
+        raise Conflict(f"a room {room.name!r} exists already")
+    await tx.execute(INSERT_OWNER, row, room.created_by, room.creator_name, room.created_at_ms, room.name)
+    return RoomRow(
+        room_id=row,
+        name=room.name,
+        kind=room.kind,
+        topic=room.topic,
+        strict=room.strict,
+        slow_s=room.slow_s,
+        created_by=room.created_by,
+        created_at_ms=room.created_at_ms,
+    )
+
+
+async def find_room(tx: Tx, name: str) -> RoomRow | None:
+    """A room's settings, or None."""
+    return await tx.fetchrow_as(_room, FIND_ROOM, name)
+
+
+async def list_rooms(tx: Tx, after: str | None, limit: int) -> Sequence[RoomRow]:
+    """Public rooms by name; a name is never empty, so the empty one is before all."""
+    return await tx.fetch_as(_room, LIST_ROOMS, after or "", limit)
+
+
+async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activation | None:
+    """Take a room over, in the transaction that the caller has opened.
+
+    The update waits for an append of the former owner that is under way, and keeps later ones out until the
+    end of the transaction: they then see the new epoch. So the head that is read next is final.
+    """
+    owned = await tx.fetchrow_as(_owned, RAISE_EPOCH, name)
+    if owned is None:
+        return None
+    room, epoch = owned
+    room_id = room.room_id
+    tail = await tx.fetch_as(LogEntry, TAIL, room_id, max(1, tail_events))
+    head = tail[0] if tail else None
+    known = await tx.fetch_as(EpochStart, EPOCHS, room_id)
+    start = EpochStart(epoch, head.seq if head else 0)
+    epochs = add_epoch(known, start)
+    await tx.execute(WRITE_EPOCH, room_id, *start, at_ms, [epoch for epoch, _ in epochs])
+    members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
+    return Activation(
+        room=room,
+        epoch=epoch,
+        head_seq=start.head_seq,
+        head_n=head.n if head else 0,
+        head_at_ms=head.at_ms if head else 0,
+        tail=tail[::-1] if tail_events else (),
+        epochs=epochs,
+        members=members,
+    )
+
+
+async def list_members(tx: Tx, room_id: RoomId, after: str | None, limit: int) -> Sequence[MemberRow]:
+    """A room's members by user id; an id is never empty, so the empty one is before all."""
+    return await tx.fetch_as(MemberRow, LIST_MEMBERS, room_id, after or "", limit)
+
+
+async def memberships(
+    tx: Tx, user_ids: Sequence[str], after: str | None, limit: int
+) -> Mapping[str, MembershipPage]:
+    """The rooms of each user by name; every user asked for has a page."""
+    rooms: dict[str, list[Membership]] = {user_id: [] for user_id in user_ids}
+    # One more than asked for tells whether there are more.
+    for user_id, membership in await tx.fetch_as(
+        _membership, MEMBERSHIPS, list(rooms), after or "", limit + 1
+    ):
+        rooms[user_id].append(membership)
+    return {user_id: membership_page(found, limit) for user_id, found in rooms.items()}
+
+
+def membership_page(found: Sequence[Membership], limit: int) -> MembershipPage:
+    """A page of at most `limit` from what was found, which is one more when there are more."""
+    more = len(found) > limit
+    found = found[:limit]
+    return MembershipPage(found, found[-1].room if more and found else None)
+
+
+def _room(
+    room_id: RoomId,
+    name: str,
+    kind: RoomKind,
+    topic: str,
+    strict: bool,  # noqa: FBT001  same
+    slow_s: float,
+    created_by: str,
+    created_at_ms: int,
+) -> RoomRow:
+    return RoomRow(
+        room_id=room_id,
+        name=name,
+        kind=kind,
+        topic=topic,
+        strict=strict,
+        slow_s=slow_s,
+        created_by=created_by,
+        created_at_ms=created_at_ms,
+    )
+
+
+def _owned(
+    room_id: RoomId,
+    name: str,
+    kind: RoomKind,
+    topic: str,
+    strict: bool,  # noqa: FBT001  same
+    slow_s: float,
+    created_by: str,
+    created_at_ms: int,
+    epoch: int,
+) -> tuple[RoomRow, int]:
+    return _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms), epoch
+
+
+def _membership(
+    user_id: str, room: str, epoch: int, head_seq: int, head_n: int, role: Role, read_seq: int, read_n: int
+) -> tuple[str, Membership]:
+    return user_id, Membership(room, epoch, head_seq, head_n, role, read_seq, read_n)

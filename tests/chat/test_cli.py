@@ -1,0 +1,329 @@
+"""The `parley` command as people and scripts use it.
+
+Commands that need no server run in this process; those that do run as processes of their own, on loopback
+and on ports that the system chooses.
+"""
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import PIPE
+from typing import Final
+
+import pytest
+import structlog
+import trio
+
+from chat import cli
+from chat.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, main
+from chat.config_sources import ENV_PREFIX
+from chat.offline import running_dsn
+
+DEADLINE_S: Final = 60.0
+TOKEN: Final = re.compile(r"pt_[A-Za-z0-9_-]{43}\n")
+
+
+@pytest.fixture(autouse=True)
+def process_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Start without our variables; leave logging as it was."""
+    for name in list(os.environ):
+        if name.startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines on standard error, which is all that a failed command says."""
+    out, err = capsys.readouterr()
+    assert not out
+    assert "Traceback" not in err
+    return err.splitlines()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`parley version` says which, in one line."""
+    assert main(["version"]) == EXIT_OK
+    assert re.fullmatch(r"parley \d+\.\d+\.\d+ \(Python 3\.\S+, trio \S+\)\n", capsys.readouterr().out)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`parley --help` names them all."""
+    assert main(["--help"]) == EXIT_OK
+    out = capsys.readouterr().out
+    for command in ("serve", "migrate", "token", "connect", "replay", "config", "version"):
+        assert command in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["bogus"], 'parley: Unknown command "bogus".'),
+        (["serve", "--port", "x"], "parley: Invalid value for --port"),
+        (["serve", "--prot", "1"], "parley: Unknown option"),
+        (["token", "create"], "parley: "),
+        (["config", "check", "--port", "99999"], "parley: port (--port): 99999 is not allowed; allowed: "),
+        (["serve", "--port", "99999"], "parley: port (--port): 99999 is not allowed; allowed: "),
+        (["serve", "--config", "/none/such.toml"], "parley: config (/none/such.toml): there is no such file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], argv: list[str], line: str
+) -> None:
+    """What cannot be understood is said in a line, without a traceback."""
+    assert main(argv) == EXIT_USAGE
+    (said,) = complaint(capsys)
+    assert said.startswith(line)
+
+
+def test_config_check_prints_every_setting_with_its_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What `serve` would use, from where; and the password nowhere."""
+    file = tmp_path / "parley.toml"
+    file.write_text("heartbeat_s = 30.0\n")
+    monkeypatch.setenv("PARLEY_CONFIG", str(file))
+    monkeypatch.setenv("PARLEY_DATABASE_URL", "postgresql://ann:hunter2@db/parley")
+    monkeypatch.setenv("PARLEY_RATE_LIMITS", "off")
+
+    assert main(["config", "check", "--host", "::1"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    assert {
+        "host = ::1  (--host)",
+        "port = 8000  (default)",
+        f"heartbeat_s = 30.0  ({file})",
+        "rate_limits = off  (PARLEY_RATE_LIMITS)",
+        "database_url = ********  (PARLEY_DATABASE_URL)",
+    } <= set(lines)
+    assert "hunter2" not in "".join(lines)
+
+
+def test_config_check_tells_every_mistake(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for each, and nothing else."""
+    monkeypatch.setenv("PARLEY_PROT", "1")
+    monkeypatch.setenv("PARLEY_LOG_LEVEL", "loud")
+
+    assert main(["config", "check"]) == EXIT_USAGE
+    assert complaint(capsys) == [
+        "parley: PARLEY_PROT (environment): there is no such setting; did you mean PARLEY_PORT?",
+        (
+            "parley: log_level (PARLEY_LOG_LEVEL): 'loud' is not allowed; "
+            "allowed: debug or info or warning or error"
+        ),
+    ]
+
+
+def test_a_database_out_of_reach_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Nothing listens there: said in a line, without the password."""
+    socket_dir = tmp_path / "none"
+    url = f"postgresql://ann:hunter2@/parley?host={socket_dir}"
+
+    assert main(["migrate", "--database-url", url]) == EXIT_FAILED
+    (said,) = complaint(capsys)
+    assert said.startswith("parley: ")
+    assert "hunter2" not in said
+
+
+def test_a_directory_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A data directory with somebody else's files in it is left alone."""
+    (tmp_path / "letters.txt").write_text("dear ann")
+
+    assert main(["migrate", "--data-dir", str(tmp_path)]) == EXIT_FAILED
+    (said,) = complaint(capsys)
+    assert "not empty" in said
+
+
+def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C in a client command ends it without a word."""
+
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "python_version", interrupted)
+    assert main(["version"]) == EXIT_INTERRUPTED
+
+
+def test_errors_of_several_tasks_are_lines_and_bugs_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A group of expected errors is told line by line; one with a bug in it keeps its traceback."""
+    errors: list[Exception] = [OSError("port taken"), ExceptionGroup("inner", [OSError("disk full")])]
+
+    def fail() -> None:
+        raise ExceptionGroup("outer", errors)
+
+    monkeypatch.setattr(cli, "python_version", fail)
+    assert main(["version"]) == EXIT_FAILED
+    assert complaint(capsys) == ["parley: port taken", "parley: disk full"]
+    errors.append(TypeError("a bug"))
+    with pytest.raises(ExceptionGroup):
+        main(["version"])
+
+
+def test_no_lock_file_is_no_running_postgres(tmp_path: Path) -> None:
+    """Without the file, or with half of one, nothing runs there."""
+    assert running_dsn(tmp_path) is None
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "postmaster.pid").write_text("1\n/data\n")
+    assert running_dsn(tmp_path) is None
+
+
+def test_a_lock_file_tells_the_socket(tmp_path: Path) -> None:
+    """The fifth line of postmaster.pid is the socket's directory, the fourth its number."""
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "postmaster.pid").write_text("1\n/data\n0\n5432\n/run/a b\n\n0\nready\n")
+
+    assert running_dsn(tmp_path) == "postgresql://parley@/postgres?host=%2Frun%2Fa+b&port=5432"
+
+
+@pytest.mark.postgres
+def test_tokens_are_made_without_a_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """On a fresh directory: the token alone on standard output, about whom on standard error."""
+    where = ["--data-dir", str(tmp_path / "data")]
+
+    assert main(["token", "create", "Ann", "--role", "admin", *where]) == EXIT_OK
+    out, err = capsys.readouterr()
+    assert TOKEN.fullmatch(out)
+    assert re.fullmatch(r"a token for Ann \(u_[a-z2-7]+, admin\):\n", err)
+    assert main(["token", "create", "Ann", "--role", "user", *where]) == EXIT_FAILED
+    assert complaint(capsys) == ["parley: Ann exists with the role admin"]
+    assert main(["token", "create", "\u202e", *where]) == EXIT_FAILED
+    assert complaint(capsys) == ["parley: the name holds a character that cannot be shown"]
+    assert main(["migrate", *where]) == EXIT_OK
+    assert capsys.readouterr().out == "nothing to do: the schema is up to date\n"
+
+
+class Server:
+    """A `parley serve` as a process of its own, and what it said when it was up."""
+
+    def __init__(self, process: trio.Process, said: list[str]) -> None:
+        self.process = process
+        self.said = said
+        self.url = said[0].rpartition(" ")[2]
+
+
+async def parley(*argv: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Run a command to its end: exit code, standard output, standard error."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "chat.cli", *argv],
+        stdin=stdin,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@asynccontextmanager
+async def served(*argv: str) -> AsyncGenerator[Server]:
+    """A server that is up; it is killed if the test has not ended it."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "chat.cli", "serve", "--port", "0", *argv],
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, "PARLEY_OPS_PORT": "0", "PARLEY_LOG_FORMAT": "json"},
+    )
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(DEADLINE_S):
+            said = b""
+            while said.count(b"\n") < 5 and (chunk := await process.stdout.receive_some()):
+                said += chunk
+            yield Server(process, said.decode().splitlines())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def rest_of(stream: trio.abc.ReceiveStream | None) -> str:
+    """Everything until the end of the stream."""
+    assert stream is not None
+    return b"".join([bytes(chunk) async for chunk in stream]).decode()
+
+
+@pytest.mark.postgres
+async def test_serve_says_where_it_is_and_what_to_type_next(tmp_path: Path) -> None:
+    """The banner's command works as it stands; a token made meanwhile does too; SIGTERM ends in order."""
+    data_dir = str(tmp_path / "data")
+    async with served("--data-dir", data_dir, "--no-rate-limits") as server:
+        assert re.fullmatch(r"Parley \S+ serves on ws://127\.0\.0\.1:\d+/ws", server.said[0])
+        assert server.said[1] == f"  database: embedded Postgres in {data_dir}"
+        assert re.fullmatch(r"  guests: welcome; metrics: http://127\.0\.0\.1:\d+/metrics", server.said[2])
+        assert server.said[4] == f"  python -m chat.cli connect --url {server.url}"
+
+        code, out, err = await parley(
+            "connect", "lobby", "--name", "ann", "--url", server.url, stdin=b"hello there\n"
+        )
+        assert (code, err) == (EXIT_OK, "")
+        assert "hello there" in out
+
+        code, token, _ = await parley("token", "create", "Bob", "--data-dir", data_dir)
+        assert code == EXIT_OK
+        assert TOKEN.fullmatch(token)
+        code, out, _ = await parley(
+            "connect", stdin=b"/history\n", env={"PARLEY_URL": server.url, "PARLEY_TOKEN": token.strip()}
+        )
+        assert code == EXIT_OK
+        assert "hello there" in out
+
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.process.wait() == EXIT_OK
+        events = [json.loads(line) for line in (await rest_of(server.process.stderr)).splitlines()]
+
+    assert [e["event"] for e in events if e["event"].startswith("server.")] == [
+        "server.draining",
+        "server.stopped",
+    ]
+    assert "hello there" not in str(events)
+    assert token.strip() not in str(events)
+
+
+@pytest.mark.postgres
+async def test_a_taken_port_and_a_taken_directory_are_one_line(tmp_path: Path) -> None:
+    """A second server on the same port or the same data says so and ends; the first goes on."""
+    async with served("--data-dir", str(tmp_path / "data")) as server:
+        port = re.findall(r":(\d+)/", server.url)[0]
+        one = await parley("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+        other = await parley("serve", "--port", port, "--data-dir", str(tmp_path / "other"))
+
+        assert server.process.returncode is None
+    for code, out, err in (one, other):
+        assert (code, out) == (EXIT_FAILED, "")
+        said = [line for line in err.splitlines() if not line.startswith("{")]
+        assert len(said) == 1
+        assert said[0].startswith("parley: ")
+    assert "uses" in one[2]
+    assert port in other[2] or "in use" in other[2]
+
+
+@pytest.mark.postgres
+async def test_where_guests_are_not_let_in_the_next_thing_is_a_token(tmp_path: Path) -> None:
+    """Without guests the banner tells how to make a token, and SIGINT ends the server as SIGTERM does."""
+    (tmp_path / "parley.toml").write_text("guests = false\n")
+    async with served(
+        "--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "parley.toml")
+    ) as server:
+        code, _, err = await parley("connect", "--name", "ann", "--url", server.url)
+        server.process.send_signal(signal.SIGINT)
+
+        assert await server.process.wait() == EXIT_OK
+    assert server.said[4] == "  python -m chat.cli token create NAME"
+    assert code == EXIT_FAILED
+    assert "guests are not let in here" in err

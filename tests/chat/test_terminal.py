@@ -1,0 +1,268 @@
+"""The line-mode client: what it shows for what happens, and what its exit code says."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from chat.client import ClientOptions
+from chat.client_errors import ConnectFailed
+from chat.terminal import run_terminal
+from chat.terminal_text import Command, format_event, parse_line, printable, quote
+from tests.chat.fake_server import FakeServer, Refusals, open_fake_server
+
+Step = str | Callable[[], Awaitable[None]]
+
+
+class Script:
+    """What is typed, and what happens between the lines."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = iter(steps)
+
+    def __aiter__(self) -> "Script":
+        return self
+
+    async def __anext__(self) -> str:
+        """The next line."""
+        await trio.lowlevel.checkpoint()
+        for step in self._steps:
+            if isinstance(step, str):
+                return f"{step}\n"
+            await step()
+        raise StopAsyncIteration
+
+
+async def talk(server: FakeServer, script: Sequence[Step], *, options: ClientOptions | None = None) -> "Talk":
+    """Run the terminal over a script of lines and of things that happen between them."""
+    shown: list[str] = []
+
+    code = await run_terminal(
+        "ws://fake/ws",
+        name="ada",
+        lines=Script(script),
+        show=shown.append,
+        tz=UTC,
+        rng=Random(3),  # noqa: S311  a test repeats itself
+        options=options or ClientOptions(),
+        dial=server.dial,
+    )
+    return Talk(code, shown)
+
+
+class Talk:
+    """What came of it."""
+
+    def __init__(self, code: int, shown: list[str]) -> None:
+        self.code = code
+        self.shown = shown
+
+
+async def settle() -> None:
+    """Let all that is on its way arrive."""
+    await trio.sleep(60)
+
+
+async def test_a_piped_talk_is_stored_and_marked(autojump_clock: MockClock) -> None:
+    """Every line is shown as sent and as stored, and the exit code is 0 at the end of the input."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        done = await talk(server, ["hello", "", "//slash", "/me waves"])
+
+        assert done.code == 0
+        assert [event["body"] for event in server.room("lobby").events] == ["hello", "/slash", "/me waves"]
+        assert sorted(done.shown) == sorted(
+            ["-- you talk in lobby"]
+            + [mark + body for body in ("hello", "/slash", "/me waves") for mark in ("→ ",)]
+            + ["✓ #1 hello", "✓ #2 /slash", "✓ #3 /me waves"]
+        )
+
+
+async def test_others_are_shown_with_their_escapes_made_visible(autojump_clock: MockClock) -> None:
+    """A message, name or room cannot move the cursor, whoever wrote it."""
+    del autojump_clock
+    async with open_fake_server() as server:
+
+        async def speak() -> None:
+            server.speak("lobby", "\x1b]0;pwned\x07 \u202etxt", name="mal\x1b[2Jlory")
+            await settle()
+
+        done = await talk(server, [speak])
+
+        assert done.shown[1] == "22:13 #1 mal␛[2Jlory: ␛]0;pwned␇ <U+202E>txt"
+        assert not any("\x1b" in line or "\x07" in line for line in done.shown)
+
+
+async def test_a_refused_message_is_shown_and_fails_the_exit_code(autojump_clock: MockClock) -> None:
+    """What was refused for good is told with the reason; what was delayed is told too, and stored."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        refusals = Refusals()
+        refusals.add("send", "filtered")
+        refusals.add("send", "slow_mode", temporary=True, retry_after=3.0)
+        server.intercept = refusals
+        done = await talk(server, ["rude", settle, "polite"])
+
+        assert done.code == 1
+        assert "✗ rude: filtered: scripted" in done.shown
+        assert "… polite (again after slow_mode)" in done.shown
+        assert done.shown[-1] == "✓ #1 polite"
+
+
+async def test_a_broken_connection_is_told_in_one_line_and_survived(autojump_clock: MockClock) -> None:
+    """The terminal says that it lost the server, comes back, and shows what was missed."""
+    del autojump_clock
+    async with open_fake_server() as server:
+
+        async def break_it() -> None:
+            server.cut()
+            server.speak("lobby", "meanwhile")
+            await settle()
+
+        done = await talk(server, [break_it, "after"])
+
+        assert done.code == 0
+        assert done.shown[1].startswith("-- the connection broke (1006): again in ")
+        assert done.shown[2:4] == ["-- connected again", "22:13 #1 other: meanwhile"]
+        assert done.shown[-1] == "✓ #2 after"
+
+
+async def test_the_end_of_the_server_ends_the_terminal(autojump_clock: MockClock) -> None:
+    """A terminal close code is told and ends the wait for input, with exit code 1."""
+    del autojump_clock
+    async with open_fake_server() as server:
+
+        async def ban() -> None:
+            server.sessions[0].close(4504, "banned")
+            await trio.sleep(10_000)
+            pytest.fail("the wait for input went on")
+
+        done = await talk(server, [ban])
+
+        assert done.code == 1
+        assert done.shown[-1] == "-- ended: the server ended the connection: 4504 banned"
+
+
+async def test_rewinds_holes_and_pressure_are_told(autojump_clock: MockClock) -> None:
+    """Nothing that concerns the reader happens silently."""
+    del autojump_clock
+    async with open_fake_server() as server:
+
+        async def trouble() -> None:
+            server.speak("lobby", "kept")
+            server.speak("lobby", "lost")
+            await settle()
+            server.room("lobby").rewind(1)
+            server.cut()
+            await settle()
+            session = server.sessions[0]
+            session.say({"t": "pressure", "level": 1, "reason": "calm"})
+            session.say({"t": "pressure", "level": 3, "reason": "storage"})
+            await settle()
+
+        done = await talk(server, [trouble])
+
+        assert "-- lobby: the room's server died: what came after #1 did not survive" in done.shown
+        assert [line for line in done.shown if "pressure" in line] == [
+            "-- the server is under pressure: level 3 of 4 storage"
+        ]
+
+
+async def test_the_commands_do_what_help_says(autojump_clock: MockClock) -> None:
+    """Rooms are joined, listed and left; members and history are shown; a wrong command is told."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        for number in range(130):
+            server.speak("lobby", f"m{number}")
+        script: list[Step] = [
+            "/who",
+            "/rooms",
+            "/history 2",
+            "/join tea",
+            "hi",
+            settle,
+            "/leave",
+            "/nope",
+            "/help",
+        ]
+        done = await talk(server, [*script, "/leave", "lost", "/quit", "never"])
+
+        shown = done.shown
+        assert "-- 1 in lobby: ada" in shown
+        assert "-- 1 rooms: lobby" in shown
+        assert "-- 2 of lobby's log" in shown
+        assert "-- you talk in tea" in shown
+        assert "-- you left tea, you talk in lobby" in shown
+        assert "-- no such command: /nope; try /help" in shown
+        assert "-- you left lobby" in shown
+        assert any("/history [N]" in line for line in shown)
+        assert shown[-1] == "-- /join a room first"
+        assert done.code == 1
+        assert [event["body"] for event in server.room("tea").events] == ["hi"]
+
+
+async def test_a_refused_command_ends_nothing(autojump_clock: MockClock) -> None:
+    """A refusal of a command is shown, and the talk goes on."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        refusals = Refusals()
+        refusals.add("members", "forbidden")
+        server.intercept = refusals
+        done = await talk(server, ["/who", "still here"])
+
+        assert done.code == 0
+        assert "-- forbidden: scripted" in done.shown
+
+
+async def test_more_lines_than_may_wait_are_all_stored(autojump_clock: MockClock) -> None:
+    """A long pipe waits for room in the queue instead of losing lines."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        lines = [f"line {number}" for number in range(50)]
+        done = await talk(server, lines, options=ClientOptions(queued_max=3))
+
+        assert done.code == 0
+        assert [event["body"] for event in server.room("lobby").events] == lines
+
+
+async def test_no_server_is_an_error(autojump_clock: MockClock) -> None:
+    """Without a server the reason is raised, for the command to print."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        server.refusing_dials = 1000
+        with pytest.raises(ConnectFailed):
+            await talk(server, ["hello"])
+
+
+def test_hidden_characters_become_visible() -> None:
+    """Controls, C1, bidi overrides and line ends are shown; text and emoji stay as they are."""
+    assert printable("plain") == "plain"
+    assert printable("grüße 👩\u200d💻") == "grüße 👩\u200d💻"
+    assert printable("a\nb\r\t\x00\x7f") == "a␊b␍␉␀␡"
+    assert printable("\x9b31m\u2028\u2066") == "<U+009B>31m<U+2028><U+2066>"
+
+
+def test_long_messages_are_quoted_short() -> None:
+    """A telling line stays one line."""
+    assert quote("x" * 100) == "x" * 59 + "…"
+
+
+def test_lines_are_understood() -> None:
+    """Words, commands, escaped slashes and nothing."""
+    assert parse_line("  \n") is None
+    assert parse_line(" hi \n") == Command("say", " hi ")
+    assert parse_line("/JOIN  tea \n") == Command("join", "tea")
+    assert parse_line("//x\n") == Command("say", "/x")
+    assert parse_line("/me bows\n") == Command("say", "/me bows")
+
+
+def test_events_without_words_are_told_or_hidden() -> None:
+    """A void shows nothing; an unknown kind is named; an action reads as one."""
+    at = {"t": "event", "room": "r", "seq": 4, "at": 0, "by": "u_a", "name": "ada"}
+    assert format_event({**at, "kind": "void"}, tz=UTC, with_room=False) is None
+    assert format_event({**at, "kind": "pin"}, tz=UTC, with_room=True) == "00:00 r #4 -- pin by ada"
+    action = {**at, "kind": "message", "body": "/me bows"}
+    assert format_event(action, tz=UTC, with_room=False) == "00:00 #4 * ada bows"

@@ -1,0 +1,77 @@
+"""Closing a WebSocket, bounded."""
+
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+
+from chat.transport import CloseCause, close_websocket
+from tests.chat.transport.support import (
+    REQUEST,
+    Carrier,
+    client_frame,
+    connected,
+    parse_server_frames,
+    read_into,
+    running_transport,
+)
+
+CARRIERS = pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
+
+
+@CARRIERS
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_close_is_said_and_ends_whether_the_peer_answers_or_not(
+    carrier: Carrier,
+    answers: bool,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The code arrives behind what was queued; without an answer the time is up after two seconds."""
+    causes: list[CloseCause] = []
+    output = bytearray()
+    async with (
+        running_transport() as transport,
+        connected(transport, carrier) as (stream, client),
+        trio.open_nursery() as nursery,
+    ):
+        await client.send_all(REQUEST)
+        request = await trio_websocket.wrap_server_stream(nursery, stream)
+        stream.on_closed(causes.append)
+        stream.enable_short_cut(lambda _payload, _is_text: None)
+        ws = await request.accept()
+        nursery.start_soon(read_into, output, client)
+        stream.outbox.push(b"\x82\x03bye")
+        if answers:
+            await client.send_all(client_frame(b"ignored") + client_frame(b"\x0f\xa0", opcode=8))
+        started_s = trio.current_time()
+        await close_websocket(ws, stream, 4000, "shutdown")
+        lasted_s = trio.current_time() - started_s
+        await close_websocket(ws, stream, 4000)
+
+    frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
+    assert frames[0] == (0x82, b"bye")
+    assert frames[1][0] == 0x88
+    assert causes == [CloseCause.LOCAL]
+    assert lasted_s == (0.0 if answers else 2.0)
+    assert autojump_clock.rate == 0.0
+
+
+async def test_a_cancelled_server_still_says_why(autojump_clock: trio.testing.MockClock) -> None:
+    """The goodbye is shielded, and bounded."""
+    output = bytearray()
+    async with (
+        running_transport() as transport,
+        connected(transport, Carrier.SOCKET) as (stream, client),
+        trio.open_nursery() as nursery,
+    ):
+        await client.send_all(REQUEST)
+        request = await trio_websocket.wrap_server_stream(nursery, stream)
+        ws = await request.accept()
+        nursery.start_soon(read_into, output, client)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await close_websocket(ws, stream, 4000)
+
+    frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
+    assert frames == [(0x88, b"\x0f\xa0")]
+    assert autojump_clock.rate == 0.0

@@ -1,0 +1,235 @@
+"""The double and Postgres answer alike to anything: a random script is played on both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+from uuid import uuid4
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage import (
+    Activation,
+    BadData,
+    Entry,
+    HistoryPage,
+    LogGap,
+    MemoryStore,
+    PostgresStore,
+    Role,
+    RoomId,
+    Store,
+    open_database,
+)
+from tests.postgres import PostgresServer
+from tests.storage.rows import change, event, make_room, message, take_over
+
+ROOMS = (0, 1)
+ROLES: list[Role | None] = ["member", "moderator", None, None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row relative to what its room's owner knows; `skew` makes a hole or repeats a seq."""
+
+    room: int
+    kind: str
+    skew: int
+    age: int  # how many epochs ago its owner lost the room
+    key: str
+    body: str
+    role: Role | None
+
+
+@dataclass(frozen=True)
+class Append:
+    """A batch."""
+
+    rows: tuple[Row, ...]
+    again: bool  # sent twice
+
+
+@dataclass(frozen=True)
+class Park:
+    """A single row is put aside."""
+
+    row: Row
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """A room gets another owner."""
+
+    room: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """A page of a room's log."""
+
+    room: int
+    where: str
+    seq: int
+    limit: int
+
+
+Op: TypeAlias = Append | Park | TakeOver | Look
+
+ROW_OF = st.builds(
+    Row,
+    room=st.sampled_from(ROOMS),
+    kind=st.sampled_from(["message"] * 4 + ["event", "member"]),
+    skew=st.sampled_from([0] * 18 + [1, -1]),
+    age=st.sampled_from([0] * 9 + [1]),
+    key=st.sampled_from("klmno"),
+    body=st.sampled_from(["x"] * 8 + ["y", "\x00"]),
+    role=st.sampled_from(ROLES),
+)
+OPS: st.SearchStrategy[Op] = st.one_of(
+    st.builds(Append, st.lists(ROW_OF, min_size=1, max_size=6).map(tuple), st.booleans()),
+    st.builds(Append, st.lists(ROW_OF, min_size=1, max_size=6).map(tuple), st.booleans()),
+    st.builds(Park, ROW_OF),
+    st.builds(TakeOver, st.sampled_from(ROOMS)),
+    st.builds(
+        Look,
+        st.sampled_from(ROOMS),
+        st.sampled_from(["before", "after", "around"]),
+        st.integers(1, 12),
+        st.integers(1, 5),
+    ),
+)
+
+
+class Player:
+    """Plays a script on one store and writes down every answer, in terms that both stores share."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store = store
+        self.names = [f"{prefix}.{room}" for room in ROOMS]
+        self.user = f"u_{prefix}"
+        self.ids: list[RoomId] = []
+        self.epochs = [0 for _ in ROOMS]
+        self.heads = [0 for _ in ROOMS]
+        self.answers: list[object] = []
+
+    async def play(self, ops: Sequence[Op]) -> list[object]:
+        """Play it all; the answers."""
+        for room, name in enumerate(self.names):
+            self.ids.append(await make_room(self.store, name))
+            await self.take_over(room)
+        for op in ops:
+            try:
+                await self.step(op)
+            except (BadData, LogGap):
+                # A batch that is wrong in two ways may be refused for either.
+                self.answers.append("refused")
+        for room, name in enumerate(self.names):
+            await self.look(Look(room, "after", 0, 100))
+            self.answers.append(await self.store.list_members(self.ids[room], after=None, limit=100))
+            found = await self.store.find_cids(self.ids[room], self.user, list("klmno"))
+            self.answers.append(dict(sorted(found.items())))
+            assert await self.store.find_room(name) is not None
+        self.answers.append(await self.store.memberships([self.user], after=None, limit=9))
+        return self.answers
+
+    async def step(self, op: Op) -> None:
+        """Play one step."""
+        match op:
+            case Append():
+                batch = self.batch(op.rows)
+                for _ in range(1 + op.again):
+                    try:
+                        self.answers.append(list(await self.store.append(batch)))
+                    finally:
+                        await self.learn()
+            case Park():
+                (entry,) = self.batch([op.row])
+                try:
+                    self.answers.append(await self.store.park(entry, "no"))
+                finally:
+                    await self.learn()
+            case TakeOver():
+                await self.take_over(op.room)
+            case Look():
+                await self.look(op)
+            case _:
+                assert_never(op)
+
+    def batch(self, rows: Sequence[Row]) -> list[Entry]:
+        """Rows as their rooms' owners would order them, but for what is wrong with them."""
+        heads = self.heads.copy()
+        batch: list[Entry] = []
+        for row in rows:
+            room_id, epoch = self.ids[row.room], self.epochs[row.room] - row.age
+            if row.kind == "member":
+                batch.append(change(room_id, self.user, row.role, epoch=epoch, read_seq=heads[row.room]))
+                continue
+            seq = max(1, heads[row.room] + 1 + row.skew)
+            heads[row.room] = seq
+            if row.kind == "event":
+                batch.append(event(room_id, seq, epoch=epoch))
+            else:
+                batch.append(message(room_id, seq, epoch=epoch, by=self.user, cid=row.key, body=row.body))
+        return batch
+
+    async def learn(self) -> None:
+        """Owners learn their rooms' heads from the log."""
+        for room, room_id in enumerate(self.ids):
+            self.heads[room] = (await self.store.history(room_id, limit=1)).durable_seq
+
+    async def take_over(self, room: int) -> None:
+        """Take a room over and write down all that was read."""
+        taken = await take_over(self.store, self.names[room], tail_events=3)
+        self.epochs[room], self.heads[room] = taken.epoch, taken.head_seq
+        self.answers.append(self.plain(taken))
+
+    async def look(self, op: Look) -> None:
+        """Read a page and write it down."""
+        page = await self.store.history(
+            self.ids[op.room],
+            before=op.seq if op.where == "before" else None,
+            after=op.seq if op.where == "after" else None,
+            around=op.seq if op.where == "around" else None,
+            limit=op.limit,
+        )
+        self.answers.append(self.plain(page))
+
+    def plain(self, answer: Activation | HistoryPage) -> object:
+        """An answer without the numbers that only one database knows."""
+        if isinstance(answer, Activation):
+            entries = answer.tail
+            rest = (answer.epoch, answer.head_seq, answer.head_n, answer.head_at_ms)
+            lists = (list(answer.epochs), list(answer.members))
+        else:
+            entries = answer.items
+            rest = (answer.more_before, answer.more_after, answer.epoch, answer.durable_seq)
+            lists = ([], [])
+        return [entry._replace(room_id=RoomId(0)) for entry in entries], rest, lists
+
+
+@pytest.mark.slow
+def test_both_stores_answer_alike(postgres_server: PostgresServer) -> None:
+    """Receipts, refusals, pages, activations and members are the same on both, whatever is asked."""
+
+    async def compare(dsn: str, ops: Sequence[Op]) -> None:
+        # The examples share a database; each has rooms and a user of its own.
+        prefix = uuid4().hex
+        async with open_database(dsn) as database:
+            real = await Player(PostgresStore(database), prefix).play(ops)
+        assert await Player(MemoryStore(), prefix).play(ops) == real
+
+    async def main() -> None:
+        async with postgres_server.fresh(migrated=True) as dsn:
+            await trio.to_thread.run_sync(in_thread, dsn)
+
+    def in_thread(dsn: str) -> None:
+        @given(ops=st.lists(OPS, max_size=12))
+        @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+        def compare_all(ops: list[Op]) -> None:
+            trio.run(compare, dsn, ops)
+
+        compare_all()
+
+    trio.run(main)

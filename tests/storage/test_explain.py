@@ -1,0 +1,107 @@
+"""No query reads a whole table: every plan, custom and generic, in a database of some size."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, cast
+
+import pytest
+
+from storage import Database, Tx, accounts, append, history, rooms
+
+ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
+
+FILL = f"""
+INSERT INTO rooms (epoch, created_at_ms, slow_s, strict, kind, name, topic, created_by)
+SELECT 1, 0, 0, false, 'public', 'room' || lpad(i::text, 6, '0'), '', 'u_1'
+FROM generate_series(1, {ROOMS}) i;
+
+INSERT INTO log (room_id, seq, epoch, at_ms, n, kind, author, author_name, cid, body)
+SELECT i % 5 + 1, i / 5 + 1, 1, i, i / 5 + 1, 'message', 'u_' || i % 100, '', 'c' || i, repeat('x', 80)
+FROM generate_series(0, {MESSAGES - 1}) i;
+
+INSERT INTO log (room_id, seq, epoch, at_ms, n, kind, author, author_name)
+SELECT i, 1, 1, 0, 0, 'room', '', '' FROM generate_series(6, {ROOMS}) i;
+
+INSERT INTO room_epochs (room_id, epoch, head_seq, began_at_ms)
+SELECT i % {ROOMS} + 1, i / {ROOMS}, i / {ROOMS}, 0 FROM generate_series(0, 9999) i;
+
+INSERT INTO users (id, name, role, created_at_ms)
+SELECT 'u_' || i, 'user' || i, 'user', 0 FROM generate_series(1, {USERS}) i;
+
+INSERT INTO members (room_id, joined_at_ms, read_seq, read_n, user_id, name, role, room_name)
+SELECT r.id, 0, 0, 0, u.id, u.name, 'member', r.name
+FROM users u JOIN rooms r ON (substr(u.id, 3)::int + r.id) % 100 = 0;
+
+INSERT INTO tokens (hash, user_id, created_at_ms) SELECT sha256(id::bytea), id, 0 FROM users;
+
+INSERT INTO parked (room_id, seq, entry, error) SELECT i % 300 + 1, i, '', '' FROM generate_series(1, 5000) i;
+
+INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
+
+ANALYZE;
+"""  # noqa: S608  constants only
+
+ONE, TWO = "{1}", "{1,2}"
+QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "history.before": (history.PAGE_BEFORE, ["1", "2000", "50"]),
+    "history.latest": (history.PAGE_BEFORE, ["1", str(history.NO_BOUND), "50"]),
+    "history.after": (history.PAGE_AFTER, ["1", "2000", "50"]),
+    "history.around": (history.PAGE_AROUND, ["1", "2000", "25", "25"]),
+    "history.find_cids": (history.FIND_CIDS, ["1", "u_5", "{c5,c105}"]),
+    "rooms.find": (rooms.FIND_ROOM, ["room000100"]),
+    "rooms.list": (rooms.LIST_ROOMS, ["room000100", "50"]),
+    "rooms.raise_epoch": (rooms.RAISE_EPOCH, ["room000100"]),
+    "rooms.tail": (rooms.TAIL, ["1", "100"]),
+    "rooms.epochs": (rooms.EPOCHS, ["1"]),
+    "rooms.write_epoch": (rooms.WRITE_EPOCH, ["1", "999", "9", "0", "{1,999}"]),
+    "rooms.all_members": (rooms.ALL_MEMBERS, ["1"]),
+    "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
+    "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
+    "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
+    "accounts.find_user": (accounts.FIND_USER, ["user5"]),
+    "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0"]),
+    "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
+    "append.regular": (
+        append.APPEND_REGULAR,
+        [TWO, ONE, ONE, ONE, "{m,m}", "{a,b}", "{a,b}", ONE, "{k,l}", "{x,y}", ONE, ONE, "{z}"],
+    ),
+    "append.lock": (append.LOCK_ROOMS, [TWO]),
+    "append.heads": (append.HEADS, [TWO]),
+    "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}"]),
+    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}"]),
+    "append.upsert_members": (
+        append.UPSERT_MEMBERS,
+        [TWO, "{u_5,u_6}", "{a,b}", "{member,member}", TWO, TWO, TWO],
+    ),
+}
+
+
+def _nodes(plan: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    yield plan
+    for child in cast("Sequence[Mapping[str, object]]", plan.get("Plans", ())):
+        yield from _nodes(child)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_every_query_uses_an_index(
+    database: Database, mode: Literal["force_custom_plan", "force_generic_plan"]
+) -> None:
+    """No plan scans a table from end to end, whether or not it knows the arguments."""
+
+    async def explain_all(tx: Tx) -> dict[str, list[str]]:
+        await tx.execute(FILL)
+        await tx.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        scans: dict[str, list[str]] = {}
+        for number, (name, (sql, args)) in enumerate(QUERIES.items()):
+            values = ", ".join(f"'{arg}'" for arg in args)
+            await tx.execute(f"PREPARE q{number} AS {sql}")
+            text = await tx.fetchval_as(str, f"EXPLAIN (FORMAT JSON) EXECUTE q{number} ({values})")
+            ((root,),) = [json.loads(text)]
+            nodes = list(_nodes(root["Plan"]))
+            assert any("Index" in str(node["Node Type"]) for node in nodes), f"{name}: {text}"
+            scans[name] = [str(node["Relation Name"]) for node in nodes if node["Node Type"] == "Seq Scan"]
+        return scans
+
+    scans = await database.run(explain_all, timeout_s=60)
+
+    assert scans == {name: [] for name in QUERIES}
