@@ -46,7 +46,7 @@ clean: ## Remove what was installed and cached; ./data stays.
 
 .venv/.created:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "parley needs Python 3.11 or newer (found: $$("$(or $(PYTHON),python3)" --version 2>&1)); \
+		echo "parley needs Python 3.11 or newer (found: $$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none)); \
 	name one: make PYTHON=/path/to/python3.12 serve" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) lacks the venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

@@ -256,7 +256,7 @@ class Cell(Generic[M]):
         except BaseException:
             self._recover_batch(Shutdown())
             self._close(Shutdown())
-            await self._goodbye(actor, Shutdown())
+            await self._goodbye(actor, Shutdown())  # noqa: ASYNC102  shields itself, bounded
             raise
         self._close_if_final(reason)
         return await self._goodbye(actor, reason)

@@ -149,7 +149,7 @@ class Supervisor:
                     failure = await self._supervise(nursery, task_status)
             finally:
                 for child in reversed(self._children.values()):
-                    await self._stop_child(child)
+                    await self._stop_child(child)  # noqa: ASYNC102  shields itself, bounded
         if failure is not None:
             error, cause = failure
             raise error from cause

@@ -11,12 +11,11 @@ is cheaper and holds everything up while it runs.
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal, TypeAlias, cast
-from urllib.parse import urlsplit
+from typing import Final, Literal, cast
 
 import trio
 import trio_websocket
@@ -33,6 +32,15 @@ from chat.client_errors import (
     ServerMisbehaved,
 )
 from chat.client_feed import Connected, Disconnected, Ended, Feed, Update
+from chat.client_options import (
+    DEFAULT_OPTIONS,
+    ClientOptions,
+    ClientStatistics,
+    Dial,
+    Encoding,
+    dial_tcp,
+    split_url,
+)
 from chat.client_requests import ClientRequests
 from chat.client_session import ClientSession
 from chat.client_state import Envelope
@@ -41,10 +49,6 @@ from chat.codec import CODECS, Codec
 from chat.outbound import Outbound
 from chat.protocol import SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK
 from chat.transport.poller import Poller
-
-Encoding: TypeAlias = Literal["msgpack", "json"]
-Dial: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
-"""Opens the byte stream of one connection, TLS included."""
 
 SEND_TIMEOUT_S: Final = 10.0
 """The kernel takes nothing more for this long: the peer is gone, whatever TCP still hopes."""
@@ -56,51 +60,6 @@ STEADY_S: Final = 30.0
 _ABNORMAL: Final = 1006
 _POLICY: Final = 1008
 _TERMINAL: Final = range(4500, 5000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientOptions:
-    """How a client behaves.
-
-    Attributes:
-        connect_timeout_s: for the first connection, all attempts together, and for every later attempt alone.
-        request_timeout_s: for a request's answer, unless the call says otherwise.
-        store_timeout_s: for a send's answer before the connection counts as broken.
-        idle_timeout_s: without a byte from the server. It pings after 25 s (+-20 %).
-        feed_size: updates that wait for `events` to be read. When so many do, rooms pause: their events are
-            fetched when the reader has caught up; notices are dropped and counted.
-        queued_max: messages not yet stored, over all rooms; `send` and `post` raise above it.
-        unaccepted_max: of one room, sent and not yet ordered by it. Above 1 a temporary refusal may reorder.
-        unstored_max: of one room, sent and not yet stored.
-    """
-
-    connect_timeout_s: float = 10.0
-    request_timeout_s: float = 10.0
-    store_timeout_s: float = 60.0
-    idle_timeout_s: float = 90.0
-    feed_size: int = 1024
-    queued_max: int = 1000
-    unaccepted_max: int = 1
-    unstored_max: int = 64
-
-
-DEFAULT_OPTIONS: Final = ClientOptions()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientStatistics:
-    """A client's counts since it was opened.
-
-    Attributes:
-        received: messages of the server, of any kind.
-        dropped: notices that a full feed did not take.
-        unfinished: messages neither stored nor refused.
-    """
-
-    received: int
-    connections: int
-    dropped: int
-    unfinished: int
 
 
 @dataclass(slots=True)
@@ -121,6 +80,28 @@ class Client(ClientRequests):
         welcome: the latest `welcome` (docs/protocol.md 4): limits, rooms, own user, server.
         connected: whether requests go out now.
     """
+
+    __slots__ = (
+        "_backoff",
+        "_codec",
+        "_connections",
+        "_dial",
+        "_ended",
+        "_feed",
+        "_hello",
+        "_host",
+        "_on_update",
+        "_options",
+        "_poller",
+        "_pumping",
+        "_resource",
+        "_started",
+        "_stopped",
+        "_text",
+        "_waits",
+        "_wake",
+        "welcome",
+    )
 
     def __init__(
         self,
@@ -143,7 +124,7 @@ class Client(ClientRequests):
         self._resource = resource
         self._codec = codec
         self._text = codec.is_text
-        self._backoff = Backoff()
+        self._backoff = Backoff(first_s=options.reconnect_first_s, max_s=options.reconnect_max_s)
         self._connections = 0
         self._ended: ClientError | None = None
         self._started = trio.Event()
@@ -470,31 +451,6 @@ def _first(group: BaseExceptionGroup[BaseException]) -> str:
     return str(exc) or type(exc).__name__
 
 
-def split_url(url: str) -> tuple[bool, str, int, str]:
-    """(TLS, host, port, resource) of a ws, wss, http or https address; the path is /ws where it has none.
-
-    Raises:
-        ValueError: another scheme, or no host.
-    """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is no WebSocket address: use ws://HOST:PORT/ws")
-    tls = parts.scheme in {"wss", "https"}
-    resource = parts.path if parts.path not in {"", "/"} else "/ws"
-    return tls, parts.hostname, parts.port or (443 if tls else 80), resource
-
-
-def dial_tcp(host: str, port: int, tls: ssl.SSLContext | None) -> Dial:
-    """Connections over TCP, and TLS where a context is given."""
-
-    async def dial() -> trio.abc.Stream:
-        if tls is None:
-            return await trio.open_tcp_stream(host, port)
-        return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=tls, https_compatible=True)
-
-    return dial
-
-
 @asynccontextmanager
 async def open_client(
     url: str,
@@ -564,7 +520,7 @@ async def open_client(
             failure = exc
         finally:
             client.end(ClientClosed("the client was closed"))
-            await client.wait_stopped()
+            await client.wait_stopped()  # noqa: ASYNC102  shields itself, bounded
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -35,6 +35,12 @@ class ClientRequests(ABC):
         timeout_s: for an answer, unless the call says otherwise.
     """
 
+    __slots__ = (
+        "_rng",
+        "_session",
+        "_timeout_s",
+    )
+
     def __init__(self, session: ClientSession, rng: Random, timeout_s: float) -> None:
         self._session = session
         self._rng = rng

@@ -58,6 +58,30 @@ class ClientSession:
         store_s: how long it may take to store a message. Longer: storage may be away for a while.
     """
 
+    __slots__ = (
+        "_answer_s",
+        "_asked",
+        "_attention",
+        "_decode",
+        "_emit",
+        "_encode",
+        "_feed",
+        "_internal",
+        "_next_id",
+        "_now_s",
+        "_out",
+        "_parked",
+        "_sends",
+        "_store_s",
+        "attached",
+        "bye",
+        "outbound",
+        "received",
+        "rooms",
+        "user_id",
+        "wake",
+    )
+
     def __init__(
         self,
         *,

@@ -3,9 +3,9 @@
 CPython's collector (before 3.14 at least) goes through *everything* whenever the oldest generation is due:
 with 10,000 connections that is some hundred milliseconds in which nobody is served. What `GcKeeper` does:
 
-1. Young collections stay automatic, rarer and bounded: 2,000 allocations make one, every 10th goes through
-   20,000 objects at most, which takes a few milliseconds.
-2. Old collections are never automatic. When the heap has grown by a step (50,000 memory blocks, halved
+1. Only the youngest objects are collected automatically: every 2,000 allocations, which takes about a
+   millisecond at most.
+2. Everything older is collected by steps. When the heap has grown by a step (50,000 memory blocks, halved
    whenever a collection took more than 10 ms), everything that came since is collected once and what
    survives is *frozen*: the collector never looks at it again. Reference counting frees frozen objects as
    ever; only a cycle among them would stay.
@@ -24,7 +24,6 @@ import structlog
 import trio
 
 YOUNG_ALLOCATIONS: Final = 2_000
-YOUNG_PER_MIDDLE: Final = 10
 NEVER: Final = 1_000_000_000
 
 STEP_BLOCKS: Final = 50_000
@@ -70,7 +69,7 @@ def gc_tune() -> Generator[None]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_ALLOCATIONS, YOUNG_PER_MIDDLE, NEVER)
+    gc.set_threshold(YOUNG_ALLOCATIONS, NEVER, NEVER)
     try:
         yield
     finally:

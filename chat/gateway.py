@@ -6,7 +6,6 @@ Whatever goes wrong with one connection ends here: a handler's exception would o
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,9 +23,21 @@ from chat.ops import Answer, json_answer, text_answer
 from chat.protocol import AnyRequest
 from chat.rate_limit import KeyedBuckets
 from chat.session import Session, SessionServices
-from chat.transport import ConnectionStream, HeadTimeout, HeadTooLarge, TransportError, close_websocket
+from chat.transport import (
+    CloseCause,
+    ConnectionStream,
+    HeadTimeout,
+    HeadTooLarge,
+    TransportError,
+    close_websocket,
+)
 
 log = structlog.stdlib.get_logger("chat.gateway")
+
+RETRY_CRASHED_S: Final = 1.0
+"""When a client whose connection failed here may come back."""
+LAST_WORDS_S: Final = 1.0
+"""For what is queued on a connection that is being closed already."""
 
 _CLOSED: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed)
 
@@ -196,6 +207,15 @@ class Gateway:
         limits = self._limits
         session: Session | None = None
         ws: trio_websocket.WebSocketConnection | None = None
+
+        def on_closed(cause: CloseCause) -> None:
+            if ws is not None and ws.closed is not None and cause is CloseCause.LOCAL:
+                # trio-websocket 0.12 ends a connection whose peer breaks the framing without a close frame.
+                # Where one was sent the outbox takes nothing more, and this has no effect.
+                stream.outbox.push(_close_frame(ws.closed.code))
+            if session is not None:
+                session.on_transport_closed(cause)
+
         async with trio.open_nursery() as nursery:
             try:
                 with trio.move_on_after(limits.handshake_timeout_s):
@@ -208,10 +228,14 @@ class Gateway:
                         session.on_frame, on_too_large=session.on_too_large, on_control=session.on_control
                     )
                     stream.on_overflow(session.on_overflow)
-                    stream.on_closed(session.on_transport_closed)
+                    stream.on_closed(on_closed)
                     ws = await request.accept(subprotocol=codec.subprotocol if offered else None)
                 if ws is not None and session is not None:
                     await self._pump(ws, stream, session)
+            except Exception:
+                if session is not None:
+                    session.end(CloseCode.INTERNAL, "internal error", RETRY_CRASHED_S)
+                raise
             finally:
                 # Also when the peer leaves, or stalls, between the request and the answer to it.
                 if session is not None:
@@ -219,7 +243,7 @@ class Gateway:
                 if ws is None or session is None:
                     self._counts.handshakes_failed += 1
                 else:
-                    await self._close(ws, stream, session)
+                    await self._close(ws, stream, session)  # noqa: ASYNC102  shields itself, bounded
                 nursery.cancel_scope.cancel()
 
     def _open_session(self, stream: ConnectionStream, codec: Codec, nursery: trio.Nursery) -> Session:
@@ -238,7 +262,7 @@ class Gateway:
         else:
             self._counts.sessions_msgpack += 1
         self._sessions[session_id] = session
-        session.start_worker = partial(nursery.start_soon, self._work, session)
+        session.start_worker = lambda: nursery.start_soon(self._work, session)
         return session
 
     async def _work(self, session: Session) -> None:
@@ -280,7 +304,17 @@ class Gateway:
         else:
             code, reason = ended
             self._metrics.closed[code] += 1
-        await close_websocket(ws, stream, int(code), reason)
+        if ws.closed is None:
+            await close_websocket(ws, stream, int(code), reason)
+        with trio.move_on_after(LAST_WORDS_S, shield=True):
+            # trio-websocket's reader may be closing the stream: it is cancelled next, and its sending too.
+            await stream.aclose()
+            await stream.outbox.wait_sent()
+
+
+def _close_frame(code: int) -> bytes:
+    """A server's close frame (RFC 6455, 5.5.1)."""
+    return bytes((0x88, 2)) + code.to_bytes(2)
 
 
 def _parse(head: bytes) -> h11.Request:

@@ -5,7 +5,7 @@ stored back to `queued`, with the same `cid` and `retry`; a temporary error wait
 
 Order. A room's messages are stored in the order of `post`, whatever connections break, as long as at most
 one of them is sent and not yet accepted (`unaccepted_max=1`, the default): the next one goes out only when
-the server has ordered the one before. With more, a temporary refusal of one may let a later one pass it. A
+the server has ordered the one before. With more, a refusal of one may let a later one pass it. A
 message that was accepted and is then refused for a while (storage away) is stored after those that follow
 it: only `unstored_max=1` excludes that.
 
@@ -161,8 +161,9 @@ class _Lane:
 
     def land(self, outgoing: Outgoing) -> bool:
         """Take a message off the wire; False when it was not on it."""
-        if self.flying.pop(outgoing.cid, None) is not outgoing:
+        if self.flying.get(outgoing.cid) is not outgoing:
             return False
+        del self.flying[outgoing.cid]
         if outgoing.state is Delivery.SENT:
             self.unaccepted -= 1
         return True
@@ -256,6 +257,9 @@ class Outbound:
                 and lane.unaccepted < self._unaccepted_max
                 and len(lane.flying) < self._unstored_max
             ):
+                if lane.queue[0].cid in lane.flying:
+                    # The caller's own cid, twice: the second one waits for what becomes of the first.
+                    break
                 outgoing = lane.queue.popleft()
                 lane.flying[outgoing.cid] = outgoing
                 lane.unaccepted += 1
@@ -287,16 +291,16 @@ class Outbound:
 
     def stored(self, outgoing: Outgoing, stored: Stored) -> None:
         """`ok` came."""
-        lane = self._lanes[outgoing.room]
-        if lane.land(outgoing):
+        lane = self._lanes.get(outgoing.room)
+        if lane is not None and lane.land(outgoing):
             outgoing.seq = stored.seq
             outgoing.stored = stored
             self._finish(lane, outgoing, Delivery.STORED)
 
     def refused(self, outgoing: Outgoing, refused: RequestRefused, now_s: float) -> None:
         """`error` came: final, or to be sent again when it may have passed."""
-        lane = self._lanes[outgoing.room]
-        if not lane.land(outgoing):
+        lane = self._lanes.get(outgoing.room)
+        if lane is None or not lane.land(outgoing):
             return
         outgoing.refused = refused
         if not refused.temporary:

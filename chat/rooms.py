@@ -1,6 +1,17 @@
 """The rooms of this node: found by name, activated on first use, cleaned up after when one is given up."""
 
-from actors import ActorGroup, ActorSystem, ActorUnavailable, Crashed, Down, ExitReason, Ref
+from actors import (
+    ActorDied,
+    ActorGroup,
+    ActorSystem,
+    ActorUnavailable,
+    Crashed,
+    Down,
+    ExitReason,
+    MailboxFull,
+    Ref,
+    TooManyActors,
+)
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.room import RETRY_UNAVAILABLE_S, Room, RoomServices, answer_discarded
 from chat.room_messages import RoomMessage
@@ -73,21 +84,29 @@ class Rooms:
         self.ref(room).tell_nowait(message)
 
     def tell_control(self, room_id: RoomId, message: RoomMessage) -> None:
-        """Put a message into the reserve of an active room's mailbox.
+        """Put a message into the reserve of an active room's mailbox, or answer those whom it concerns.
 
         Raises:
-            MailboxFull, ActorUnavailable: it was not taken.
+            MailboxFull: it was not taken, and answered.
         """
         name = self._topics.name(room_id)
         if name is None:
-            raise ActorUnavailable("room", str(room_id), None)
-        self.ref(name).tell_nowait(message, control=True)
+            # The room lost its epoch, or was given up, while the writer still held entries of it.
+            answer_discarded(message, _unavailable())
+            return
+        try:
+            self.ref(name).tell_nowait(message, control=True)
+        except (ActorUnavailable, ActorDied, TooManyActors):
+            answer_discarded(message, _unavailable())
+        except MailboxFull:
+            answer_discarded(message, _unavailable())
+            raise
 
     def hand_on(self, room: str, message: RoomMessage) -> None:
         """Give a message to whichever actor has the name next, or answer it."""
         try:
             self.tell(room, message)
-        except ActorUnavailable:
+        except (ActorUnavailable, ActorDied, TooManyActors, MailboxFull):
             answer_discarded(message, _unavailable())
 
     def _ended(self, down: Down) -> None:

@@ -524,7 +524,7 @@ async def serve_store(
         )
         await nursery.start(node.run)
         listeners = await node.transport.listen(config.host, config.port)
-        with gc_watch(metrics.gc_pause_s.observe), gc_tune() if config.gc_tune else nullcontext():
+        with gc_tune() if config.gc_tune else nullcontext(), gc_watch(metrics.gc_pause_s.observe):
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     await accepting.start(

@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from actors import ActorDied, ActorUnavailable, Mailbox, MailboxFull, TooManyActors
+from chat.answer_size import fitting
 from chat.auth import Principal
 from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
@@ -56,6 +57,7 @@ from chat.room_messages import (
     WatchMembers,
 )
 from chat.session_state import Phase, SessionLimits, SessionState, rate_refusal
+from chat.subscriptions import Subscriptions
 from chat.topic import Topics
 from chat.transport import CloseCause, ConnectionStream, Outbox, build_frame
 from chat.user_ledger import UserEntry, UserLedger
@@ -66,6 +68,12 @@ REFUSING_LEVEL: Final = 4
 """From this level of pressure on, joins are refused."""
 BUSY_RETRY_S: Final = 0.25
 """When a full room may have emptied: some turns."""
+ANSWERS_AT_ONCE: Final = 8
+"""Subscriptions under way at a time; together with what is queued their answers fit into the outbox."""
+ANSWER_SHARE: Final = 16
+"""The part of the outbox that the answer to one of them may take."""
+QUEUED_SHARE: Final = 4
+"""The part of the outbox above which nothing long is added: so much of a page of history fits, too."""
 AGAIN_S: Final = 10.0
 """For another hello, when the server could not check the last one and said when to try again."""
 
@@ -129,6 +137,7 @@ class Session:
 
     Attributes:
         session_id: unique among this process's sessions.
+        answer_max_bytes: what one answer may take of the outbox.
         principal: who it is, once welcomed.
         status: what it last said of its availability.
         ended_with: why and how the server closes it; None while it is open or when the peer left first.
@@ -141,11 +150,9 @@ class Session:
     """
 
     __slots__ = (
-        "_asked",
         "_codec",
         "_detached",
         "_entry",
-        "_going",
         "_is_text",
         "_mailbox",
         "_ordering",
@@ -153,7 +160,9 @@ class Session:
         "_resumed",
         "_rooms",
         "_services",
+        "_uncrowded",
         "_working",
+        "answer_max_bytes",
         "encoding_index",
         "ended_with",
         "expires_at_ms",
@@ -187,6 +196,7 @@ class Session:
         self.stream = stream
         self.outbox: Outbox = stream.outbox
         self.encoding_index = codec.index
+        self.answer_max_bytes = stream.outbox.limit_bytes // QUEUED_SHARE
         self.state = SessionState(services.limits)
         self.principal: Principal | None = None
         self.user_id = ""
@@ -210,11 +220,8 @@ class Session:
         self._ordering = 0
         self._paused = False
         self._working = False
-        # Every room whose topic may hold this session now or soon: what `detach` must go through.
-        self._rooms: set[str] = set()
-        # Of those: not answered yet, by request id; and asked to be left. For the limit alone.
-        self._asked: dict[int, str] | None = None
-        self._going: frozenset[str] = frozenset()
+        self._rooms = Subscriptions(self._receives)
+        self._uncrowded: trio.Event | None = None
         self._detached = False
 
     # -- as rooms and presence see it ------------------------------------------------------------------
@@ -234,11 +241,21 @@ class Session:
         self.outbox.push(build_frame(self._codec.encode(envelope), text=self._is_text))
 
     def reply_events(self, envelope: Envelope, events: Sequence[bytes]) -> None:
-        """Queue the answer to a subscription; its last field lists events that are encoded already."""
+        """Queue the answer to a subscription; its last field lists events that are encoded already.
+
+        The oldest are left out, and a `tail` becomes a `gap`, where they would fill the outbox.
+        """
+        if events:
+            max_bytes = self.answer_max_bytes * QUEUED_SHARE // ANSWER_SHARE
+            places = fitting(events, len(events) - 1, max_bytes)
+            if places.start:
+                events = events[places.start :]
+                if envelope["mode"] == "tail":
+                    envelope = {**envelope, "mode": "gap"}
         self.reply_listing(envelope, "events", events)
         if not self._detached:
-            self._answered(envelope["id"])
-            self._rooms.add(str(envelope["room"]))
+            self._rooms.stands(str(envelope["room"]), envelope["id"])
+            self._wake_uncrowded()
 
     def reply_listing(self, envelope: Envelope, field: str, items: Sequence[bytes]) -> None:
         """Queue an answer whose last field lists items that are encoded already."""
@@ -256,18 +273,34 @@ class Session:
         """Answer a request, or a frame, with an error."""
         self._services.refused[refused.code] += 1
         self.reply(error(refused))
-        room = self._answered(refused.request_id)
-        if room is not None:
-            self._rooms.discard(room)
+        self._rooms.refused(refused.request_id)
+        self._wake_uncrowded()
 
-    def _answered(self, request_id: object) -> str | None:
-        """Note that a subscription was answered; its room, where it was one that counted."""
-        if self._asked is None or not isinstance(request_id, int):
-            return None
-        room = self._asked.pop(request_id, None)
-        if not self._asked:
-            self._asked = None
-        return room
+    def _receives(self, room: str) -> bool:
+        topic = self._services.topics.get(room)
+        return topic is not None and self in topic
+
+    def _wake_uncrowded(self) -> None:
+        if self._uncrowded is not None:
+            self._uncrowded.set()
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether another long answer might not fit into the outbox."""
+        return self._rooms.asked >= ANSWERS_AT_ONCE or self.outbox.queued_bytes > self.answer_max_bytes
+
+    async def wait_uncrowded(self) -> None:
+        """Wait until a long answer fits: the client has read what was queued, and rooms have answered.
+
+        Ends at the latest with the session, which the flusher ends when the client reads nothing.
+        """
+        while self._crowded and not self._detached:
+            if self.outbox.queued_bytes > self.answer_max_bytes:
+                await self.outbox.wait_sent()
+            else:
+                self._uncrowded = trio.Event()
+                await self._uncrowded.wait()
+        self._uncrowded = None
 
     def end(self, code: CloseCode, reason: str, retry_after_s: float | None = None) -> None:
         """Close from the server's side: say `bye`, leave routing now; the gateway does the rest."""
@@ -367,29 +400,18 @@ class Session:
                 self.reply(ok(request.id))
             case Join() if services.pressure() >= REFUSING_LEVEL:
                 raise Refused(ErrorCode.OVERLOADED, "the server is overloaded", retry_after_s=5.0)
-            case Join(create=False):
-                self.subscribing(request.room, request.id)
-                self.tell_room(request.room, self.join_message(request))
-            case Join() if services.topics.get(request.room) is not None:
-                self.subscribing(request.room, request.id)
-                self.tell_room(request.room, self.join_message(request))
+            case Join() | Subscribe() if self._crowded:
+                return False
+            case Join() if not request.create or services.topics.get(request.room) is not None:
+                self.join(request)
             case Subscribe():
-                self.subscribing(request.room, request.id)
-                self.tell_room(
-                    request.room,
-                    SubscribeRoom(
-                        peer=self,
-                        request_id=request.id,
-                        since=request.since,
-                        limit=self._events(request.limit),
-                    ),
-                )
+                self.subscribe(request)
             case Unsubscribe():
                 self.tell_room(request.room, UnsubscribeRoom(peer=self, request_id=request.id))
-                self._going |= {request.room}
+                self._rooms.leave(request.room)
             case Leave():
                 self.tell_room(request.room, LeaveRoom(peer=self, request_id=request.id))
-                self._going |= {request.room}
+                self._rooms.leave(request.room)
             case Presence():
                 self.status = request.status
                 self.status_text = request.text
@@ -403,7 +425,7 @@ class Session:
             case Hello():
                 self.state.phase = Phase.GREETING
                 return False
-            case Join() | Create() | History() | Rooms() | Room() | Members():
+            case Create() | Join() | History() | Rooms() | Room() | Members():
                 return False
             case _:
                 # Send was taken above; the type checker holds the rest.
@@ -437,14 +459,36 @@ class Session:
         self._services.counts.sends += 1
         self._services.presence.sent(request.room, self.user_id)
 
-    def join_message(self, request: Join, *, must_exist: bool = False) -> JoinRoom:
-        """What the room is told of a join."""
-        return JoinRoom(
-            peer=self,
-            request_id=request.id,
-            since=request.since,
-            limit=self._events(request.limit),
-            must_exist=must_exist,
+    def join(self, request: Join, *, must_exist: bool = False) -> None:
+        """Ask a room to make this session's user a member.
+
+        Args:
+            request: its `room`.
+            must_exist: it was created a moment ago.
+
+        Raises:
+            Refused: `forbidden` at the limit of subscriptions; `busy`, `overloaded` or `unavailable`.
+        """
+        self.subscribing(request.room, request.id)
+        limit = self._events(request.limit)
+        self.tell_room(
+            request.room,
+            JoinRoom(
+                peer=self,
+                request_id=request.id,
+                since=request.since,
+                limit=limit,
+                must_exist=must_exist,
+            ),
+        )
+
+    def subscribe(self, request: Subscribe) -> None:
+        """Ask a room to deliver to this session; raises as `join`."""
+        self.subscribing(request.room, request.id)
+        limit = self._events(request.limit)
+        self.tell_room(
+            request.room,
+            SubscribeRoom(peer=self, request_id=request.id, since=request.since, limit=limit),
         )
 
     def tell_room(self, room: str, message: RoomMessage) -> None:
@@ -474,27 +518,13 @@ class Session:
         Raises:
             Refused: `forbidden` at the limit.
         """
-        rooms = self._rooms
-        if room not in rooms:
-            if not self.state.may_subscribe(len(rooms)):
-                self._forget_rooms_left()
-                if not self.state.may_subscribe(len(rooms - self._going)):
-                    raise self.state.too_many_subscriptions(request_id)
-            rooms.add(room)
-            if self._asked is None:
-                self._asked = {}
-            self._asked[request_id] = room
-        if room in self._going:
-            self._going -= {room}
-
-    def _forget_rooms_left(self) -> None:
-        """Keep the rooms that deliver to this session, and those that have not answered yet."""
-        topics = self._services.topics
-        standing = {name for name in self._rooms if (topic := topics.get(name)) is not None and self in topic}
-        if self._asked is not None:
-            standing.update(self._asked.values())
-        self._rooms &= standing
-        self._going &= standing
+        limit = self.state.subscriptions_max
+        if not self._rooms.ask(room, request_id, limit):
+            raise Refused(
+                ErrorCode.FORBIDDEN,
+                f"a connection subscribes to {limit} rooms at most",
+                request_id=request_id,
+            )
 
     def _watch(self, request: Watch) -> None:
         if (request.room is None) == (request.users is None):
@@ -518,8 +548,7 @@ class Session:
         self._services.presence.unwatch(self, request.id, room=request.room, users=request.users or ())
 
     def _type(self, request: Typing) -> None:
-        topic = self._services.topics.get(request.room)
-        if topic is None or self not in topic:
+        if not self._receives(request.room):
             raise Refused(ErrorCode.NOT_MEMBER, "subscribe to the room first")
         self._services.presence.typing(self, request.id, request.room, stop=request.stop)
 
@@ -530,7 +559,7 @@ class Session:
         mailbox = self._mailbox
         if mailbox is None:
             mailbox = self._mailbox = Mailbox(self._services.mailbox_capacity, reserve_fraction=0.0)
-        ordering = not admitted or isinstance(request, Hello | Join | Create | Send)
+        ordering = not admitted or isinstance(request, Hello | Join | Subscribe | Create | Send)
         if ordering:
             self._ordering += 1
         mailbox.put_nowait(_Waiting(request, admitted, ordering))
@@ -628,4 +657,5 @@ class Session:
             self._services.presence.session_closed(self, clean=clean)
         if self._resumed is not None:
             self._resumed.set()
+        self._wake_uncrowded()
         self.scope.cancel()

@@ -14,11 +14,12 @@ import structlog
 import trio
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
+from chat.answer_size import fitting
 from chat.auth import Authenticator
 from chat.batch_loader import BatchLoader
 from chat.errors import CloseCode, ErrorCode, Refused
-from chat.names import is_room_name
 from chat.measures import Counts
+from chat.names import is_room_name
 from chat.presence_port import PresencePort
 from chat.protocol import (
     AnyRequest,
@@ -47,7 +48,7 @@ from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
 from chat.session_state import Phase
 from storage import Conflict, StorageError, StoreClosed, Unavailable
-from storage.model import MembershipPage, NewRoom, RoomRow
+from storage.model import LogEntry, MembershipPage, NewRoom, RoomRow
 from storage.store import Store
 
 log = structlog.stdlib.get_logger("chat.session")
@@ -122,7 +123,11 @@ class SessionDesk:
         match request:
             case Hello():
                 await self._hello(session, request)
+            case Subscribe():
+                await session.wait_uncrowded()
+                session.subscribe(request)
             case Join():
+                await session.wait_uncrowded()
                 await self._join(session, request)
             case Create():
                 await self._create(session, request)
@@ -136,7 +141,7 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
-            case Ping() | Subscribe() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
+            case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
                 assert_never(request)
@@ -192,6 +197,9 @@ class SessionDesk:
 
     async def _join(self, session: Session, request: Join) -> None:
         """Join a room that may have to be made."""
+        if not request.create:
+            session.join(request)
+            return
         session.subscribing(request.room, request.id)
         if await self._services.store.find_room(request.room) is None:
             try:
@@ -201,7 +209,7 @@ class SessionDesk:
             except Conflict:
                 # Somebody else made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
-        session.tell_room(request.room, session.join_message(request, must_exist=True))
+        session.join(request, must_exist=True)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":
@@ -334,12 +342,25 @@ class SessionDesk:
             limit=min(request.limit, self._page_max()),
         )
         fields: dict[str, object] = {"room": request.room, "epoch": page.epoch, "durable": page.durable_seq}
-        if page.items and page.more_before:
-            fields["prev"] = page.items[0].seq
-        if page.items and page.more_after:
-            fields["next"] = page.items[-1].seq
         items = [session.encode(as_event(request.room, entry)) for entry in page.items]
+        if items:
+            places = fitting(items, _first_wanted(request, page.items), session.answer_max_bytes)
+            if page.more_before or places.start > 0:
+                fields["prev"] = page.items[places.start].seq
+            if page.more_after or places.stop < len(items):
+                fields["next"] = page.items[places.stop - 1].seq
+            items = items[places.start : places.stop]
+        await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
+
+
+def _first_wanted(request: History, items: Sequence[LogEntry]) -> int:
+    """The place in a page that a reader looks for: what must be there when not all of it fits."""
+    if request.after is not None:
+        return 0
+    if request.around is None:
+        return len(items) - 1
+    return min(range(len(items)), key=lambda place: abs(items[place].seq - (request.around or 0)))
 
 
 def _settings(row: RoomRow) -> Envelope:

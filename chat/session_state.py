@@ -166,17 +166,10 @@ class SessionState:
             case _:
                 pass
 
-    def may_subscribe(self, subscriptions: int) -> bool:
-        """Whether there may be another subscription beside so many."""
-        return subscriptions < self._limits.subscriptions
-
-    def too_many_subscriptions(self, request_id: int) -> Refused:
-        """The answer to a subscription above the limit: `forbidden`."""
-        return Refused(
-            ErrorCode.FORBIDDEN,
-            f"a connection subscribes to {self._limits.subscriptions} rooms at most",
-            request_id=request_id,
-        )
+    @property
+    def subscriptions_max(self) -> int:
+        """Rooms that the connection may receive at once."""
+        return self._limits.subscriptions
 
 
 def _take(bucket: Bucket, now_s: float, request_id: int) -> None:

@@ -245,7 +245,7 @@ class _Worker:
             raise tx.told(error) from error
         finally:
             tx.ended = True
-            await self._release(connection)
+            await self._release(connection)  # noqa: ASYNC102  asyncio, bounded
 
     async def _release(self, connection: _Connection) -> None:
         try:

@@ -219,25 +219,29 @@ class FakeServer:
                 subprotocol = next((name for name in request.proposed_subprotocols if name in CODECS), None)
                 if subprotocol is None:
                     await request.reject(400)
-                    return
-                websocket = await request.accept(subprotocol=subprotocol)
-                session = FakeSession(self, websocket, CODECS[subprotocol])
-                self.sessions.append(session)
-                nursery.start_soon(session.write)
-                try:
-                    while True:
-                        message = await websocket.get_message()
-                        if session not in self.sessions:
-                            # Cut: what was on its way is lost, as all that comes after it.
-                            continue
-                        payload = message.encode() if isinstance(message, str) else message
-                        self._answer(session, session.codec.decode_envelope(payload))
-                finally:
-                    if session in self.sessions:
-                        self.sessions.remove(session)
-                    nursery.cancel_scope.cancel()
+                else:
+                    await self._talk(await request.accept(subprotocol=subprotocol), subprotocol, nursery)
         except* (trio_websocket.ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.aclose_forcefully(stream)
+
+    async def _talk(
+        self, websocket: trio_websocket.WebSocketConnection, subprotocol: str, nursery: trio.Nursery
+    ) -> None:
+        session = FakeSession(self, websocket, CODECS[subprotocol])
+        self.sessions.append(session)
+        nursery.start_soon(session.write)
+        try:
+            while True:
+                message = await websocket.get_message()
+                if session not in self.sessions:
+                    # Cut: what was on its way is lost, as all that comes after it.
+                    continue
+                payload = message.encode() if isinstance(message, str) else message
+                self._answer(session, session.codec.decode_envelope(payload))
+        finally:
+            if session in self.sessions:
+                self.sessions.remove(session)
+            nursery.cancel_scope.cancel()
 
     def _answer(self, session: FakeSession, request: Envelope) -> None:
         self.requests.append(request)

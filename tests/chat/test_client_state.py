@@ -369,3 +369,35 @@ def test_late_answers_are_ignored() -> None:
     assert log.answer(answer("reset", 0)) == []
     assert log.page({"items": [event(4)], "epoch": 1}) == []
     assert log.position == (1, 3)
+
+
+def test_an_answer_that_names_a_head_without_events_is_filled() -> None:
+    """A head above our position and no events: what is missing is read from the history."""
+    log = live_at(1)
+    log.detach()
+    log.subscribing()
+    assert log.answer(answer("gap", 3)) == []
+    assert log.page_after() == (1, 2)
+    updates = log.page({"items": [event(1), event(2), event(3), event(4)], "epoch": 1})
+    assert updates == [EventAdded("r", event(2)), EventAdded("r", event(3))]
+    assert log.phase is Phase.LIVE
+
+
+def test_giving_up_without_a_hole_changes_nothing() -> None:
+    """Only a hole can be given up."""
+    log = live_at(3)
+    updates: list[LogUpdate] = []
+    log.give_up(updates)
+    log.resume()
+    assert (updates, log.phase) == ([], Phase.LIVE)
+
+
+def test_a_paused_room_lets_events_pass() -> None:
+    """While the reader is behind nothing is taken; then the room asks with its position."""
+    log = live_at(3)
+    log.pause()
+    assert not log.take(event(4))
+    assert log.live(event(4)) == []
+    assert log.want is Want.NOTHING
+    log.resume()
+    assert (log.want, log.position) == (Want.SUBSCRIBE, (1, 3))

@@ -143,13 +143,13 @@ class Player:
                     try:
                         self.answers.append(list(await self.store.append(batch)))
                     finally:
-                        await self.learn()
+                        await self.learn()  # noqa: ASYNC102  memory or a bounded read
             case Park():
                 (entry,) = self.batch([op.row])
                 try:
                     self.answers.append(await self.store.park(entry, "no"))
                 finally:
-                    await self.learn()
+                    await self.learn()  # noqa: ASYNC102  memory or a bounded read
             case TakeOver():
                 await self.take_over(op.room)
             case Look():

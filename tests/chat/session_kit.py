@@ -1,0 +1,139 @@
+"""A session without a server around it: rooms and presence that only take notes, a line to nowhere."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import trio
+import trio.testing
+
+from chat.auth import Principal
+from chat.codec import JSON, MSGPACK, Codec
+from chat.errors import ErrorCode
+from chat.measures import Counts
+from chat.presence_port import PresencePort
+from chat.room_messages import RoomMessage
+from chat.session import Session, SessionServices
+from chat.session_state import Phase, Rate, SessionLimits
+from chat.topic import Topics
+from chat.transport import Transport
+from chat.user_ledger import UserLedger
+from tests.chat.transport.support import parse_server_frames
+
+ANN = Principal("u_ann", "ann", "user", is_guest=False)
+
+
+class NotedRooms:
+    """A `RoomDirectory` that takes notes.
+
+    Attributes:
+        told: every room's name and message.
+        error: raised instead, when there is one.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, RoomMessage]] = []
+        self.error: Exception | None = None
+
+    def tell(self, room: str, message: RoomMessage) -> None:
+        """Take a note, or raise."""
+        if self.error is not None:
+            raise self.error
+        self.told.append((room, message))
+
+
+class NotedPresence:
+    """Stands for a `PresencePort`: takes notes of the calls.
+
+    Attributes:
+        calls: name, positional and keyword arguments of each.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
+
+    def __getattr__(self, name: str) -> object:
+        def note(*args: object, **kwargs: object) -> None:
+            self.calls.append((name, args, kwargs))
+
+        return note
+
+    def called(self, name: str) -> list[dict[str, object]]:
+        """The keyword arguments of each call of this name."""
+        return [kwargs for called, _, kwargs in self.calls if called == name]
+
+
+class Kit:
+    """Makes sessions; inside of trio.
+
+    Attributes:
+        rooms: what sessions told to rooms.
+        presence: what they told to presence.
+        level: the pressure that they see.
+        services: what they share.
+    """
+
+    def __init__(
+        self, *, rate_limits: bool = False, outbox_bytes: int = 1024 * 1024, mailbox: int = 8
+    ) -> None:
+        rate = Rate(rate_per_s=1.0, burst=2) if rate_limits else None
+        self.rooms = NotedRooms()
+        self.presence = NotedPresence()
+        self.level = 0
+        self.transport = Transport(outbox_bytes=outbox_bytes)
+        self.services = SessionServices(
+            clock=trio.current_time,
+            rooms=self.rooms,
+            topics=Topics(self.transport.flusher, Counts()),
+            presence=cast("PresencePort", self.presence),
+            ledger=UserLedger(sessions_max=2, sends=rate),
+            limits=SessionLimits(
+                frames=rate,
+                lists=rate,
+                presence=rate,
+                typing=rate,
+                abuse_s=10.0,
+                bad_frames=3,
+                subscriptions=3,
+            ),
+            counts=Counts(),
+            refused=Counter[ErrorCode](),
+            pressure=lambda: self.level,
+            page_max=100,
+            subscribe_events=50,
+            mailbox_capacity=mailbox,
+        )
+        self._serial = 0
+
+    def session(self, codec: Codec = MSGPACK, *, welcomed: bool = True, hello_due_s: float = 10.0) -> Session:
+        """A new session; `welcomed`: ann's, ready for requests."""
+        self._serial += 1
+        _, theirs = trio.testing.memory_stream_pair()
+        session = Session(
+            f"s-{self._serial}",
+            self.transport.wrap(theirs),
+            codec,
+            self.services,
+            hello_due_s=hello_due_s,
+            spread=1.0,
+        )
+        if welcomed:
+            session.greet(ANN, None)
+            session.state.phase = Phase.READY
+        return session
+
+
+def give(session: Session, t: str, request_id: int = 1, **fields: object) -> bool:
+    """Hand a session a request as the transport does."""
+    codec = _codec(session)
+    return session.on_frame(codec.encode({"t": t, "id": request_id, **fields}), codec.is_text)
+
+
+def said(session: Session) -> Sequence[Mapping[str, object]]:
+    """Every envelope that waits to leave to the client, oldest first."""
+    frames = parse_server_frames(b"".join(session.outbox.frames))
+    return [_codec(session).decode_envelope(payload) for first, payload in frames if first & 0x0F in {1, 2}]
+
+
+def _codec(session: Session) -> Codec:
+    return JSON if session.encoding_index else MSGPACK

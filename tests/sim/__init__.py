@@ -1,0 +1,1 @@
+"""The whole server in memory, on a virtual clock."""
