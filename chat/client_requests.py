@@ -293,9 +293,9 @@ class ClientRequests(ABC):
             "history", room=room, before=before, after=after, around=around, limit=limit
         )
 
-    async def rooms(self, *, cursor: str | None = None, limit: int = 50) -> Envelope:
-        """The public rooms, by name: `items`, `next`."""
-        return await self.request("rooms", cursor=cursor, limit=limit)
+    async def rooms(self, *, mine: bool = False, cursor: str | None = None, limit: int = 50) -> Envelope:
+        """The public rooms by name, or with `mine` one's own: `items`, `next`."""
+        return await self.request("rooms", mine=mine, cursor=cursor, limit=limit)
 
     async def room(self, room: str) -> Envelope:
         """One room's settings."""

@@ -22,7 +22,8 @@ from chat.metrics import Metrics
 from chat.ops import Answer, json_answer, text_answer
 from chat.protocol import AnyRequest
 from chat.rate_limit import KeyedBuckets
-from chat.session import Session, SessionServices
+from chat.session import Session
+from chat.session_services import SessionServices
 from chat.transport import (
     CloseCause,
     ConnectionStream,
@@ -146,7 +147,7 @@ class Gateway:
         if request.target.partition(b"?")[0] != b"/ws":
             await self._answer_http(stream, request)
             return
-        headers = dict(request.headers)
+        headers = _by_name(request)
         if b"websocket" not in headers.get(b"upgrade", b"").lower():
             await self._refuse(stream, text_answer(426, "this address speaks WebSocket"))
             return
@@ -315,6 +316,14 @@ class Gateway:
 def _close_frame(code: int) -> bytes:
     """A server's close frame (RFC 6455, 5.5.1)."""
     return bytes((0x88, 2)) + code.to_bytes(2)
+
+
+def _by_name(request: h11.Request) -> Mapping[bytes, bytes]:
+    """The headers; the lines of a list that came as several are joined (RFC 9110, 5.3)."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
 
 
 def _parse(head: bytes) -> h11.Request:

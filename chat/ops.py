@@ -58,9 +58,10 @@ async def open_ops_listeners(
     """
     try:
         return await trio.open_tcp_listeners(port, host=host)
-    except OSError:
+    except OSError as error:
         if not any_if_taken:
-            raise
+            words = f"cannot serve operators on {host} port {port}: {error.strerror}"
+            raise OSError(error.errno, words) from error
         _log.warning("ops.port_taken", host=host, port=port)
         return await trio.open_tcp_listeners(0, host=host)
 

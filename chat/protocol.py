@@ -102,8 +102,9 @@ class History(Request, frozen=True, tag="history"):
 
 
 class Rooms(Request, frozen=True, tag="rooms"):
-    """The public rooms, by name."""
+    """The public rooms by name, or with `mine` the user's own."""
 
+    mine: bool = False
     cursor: Cursor | None = None
     limit: Limit = 50
 

@@ -43,8 +43,9 @@ from chat.rate_limit import KeyedBuckets
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.rooms import Rooms
-from chat.session import Session, SessionServices
+from chat.session import Session
 from chat.session_desk import WELCOME_ROOMS, DeskServices, SessionDesk
+from chat.session_services import SessionServices
 from chat.session_state import Rate, SessionLimits
 from chat.topic import Topics
 from chat.transport import Transport
@@ -157,7 +158,11 @@ class Node:
             max_batch=500,
             max_waiting=config.connections_max,
         )
-        self.ledger = UserLedger(sessions_max=config.sessions_per_user_max, sends=_rate(config, "send"))
+        self.ledger = UserLedger(
+            sessions_max=config.sessions_per_user_max,
+            sends=_rate(config, "send"),
+            typing=_rate(config, "typing"),
+        )
         self._now_ms = now_ms
         self._rng = rng
         self._random_bytes = random_bytes
@@ -286,7 +291,6 @@ class Node:
                 frames=_rate(config, "frame"),
                 lists=_rate(config, "list"),
                 presence=_rate(config, "presence"),
-                typing=_rate(config, "typing"),
                 abuse_s=config.frame_abuse_s,
                 bad_frames=config.bad_frames_max,
                 subscriptions=config.subscriptions_max,
@@ -535,7 +539,8 @@ async def serve_store(
                             handler_nursery=connections,
                         )
                     )
-                    ops_port = await _start_ops(config, node, accepting, listeners[0].address[1])
+                    # Not one of `accepting`: operators are answered until the end, `draining` above all.
+                    ops_port = await _start_ops(config, node, nursery, listeners[0].address[1])
                     node.readiness.started()
                     host, port = listeners[0].address
                     task_status.started(

@@ -7,65 +7,28 @@ that follows goes there too. A full mailbox stops the reading of this connection
 reaches the sender's TCP and delays nobody else.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import structlog
 import trio
 
-from actors import ActorDied, ActorUnavailable, Mailbox, MailboxFull, TooManyActors
+from actors import ActorDied, ActorUnavailable, MailboxFull, TooManyActors
 from chat.answer_size import fitting
 from chat.auth import Principal
 from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
-from chat.measures import Counts
-from chat.presence_port import PresencePort
-from chat.protocol import (
-    AnyRequest,
-    Create,
-    Envelope,
-    Hello,
-    History,
-    Join,
-    Leave,
-    Members,
-    Ping,
-    Presence,
-    Room,
-    Rooms,
-    Send,
-    Status,
-    Subscribe,
-    Typing,
-    Unsubscribe,
-    Unwatch,
-    Watch,
-    bye,
-    check_body,
-    error,
-    ok,
-)
-from chat.room_messages import (
-    JoinRoom,
-    LeaveRoom,
-    RoomMessage,
-    SendMessage,
-    SubscribeRoom,
-    UnsubscribeRoom,
-    WatchMembers,
-)
-from chat.session_state import Phase, SessionLimits, SessionState, rate_refusal
+from chat.protocol import AnyRequest, Envelope, Hello, Send, Status, bye, check_body, error
+from chat.room_messages import RoomMessage, SendMessage
+from chat.session_line import Waiting, WaitingLine
+from chat.session_requests import perform
+from chat.session_services import SessionServices
+from chat.session_state import Phase, SessionState, rate_refusal
 from chat.subscriptions import Subscriptions
-from chat.topic import Topics
 from chat.transport import CloseCause, ConnectionStream, Outbox, build_frame
-from chat.user_ledger import UserEntry, UserLedger
 
 log = structlog.stdlib.get_logger("chat.session")
 
-REFUSING_LEVEL: Final = 4
-"""From this level of pressure on, joins are refused."""
 BUSY_RETRY_S: Final = 0.25
 """When a full room may have emptied: some turns."""
 ANSWERS_AT_ONCE: Final = 8
@@ -78,58 +41,8 @@ AGAIN_S: Final = 10.0
 """For another hello, when the server could not check the last one and said when to try again."""
 
 
-class RoomDirectory(Protocol):
-    """Finds a room's actor, or activates it."""
-
-    def tell(self, room: str, message: RoomMessage) -> None:
-        """Put a message into the room's mailbox.
-
-        Raises:
-            MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionServices:
-    """What every session on this node shares.
-
-    Attributes:
-        clock: seconds, monotonic.
-        counts: what is counted on the way.
-        refused: errors told, by code.
-        pressure: how hard the server is pressed, 0 to 4.
-    """
-
-    clock: Callable[[], float]
-    rooms: RoomDirectory
-    topics: Topics
-    presence: PresencePort
-    ledger: UserLedger
-    limits: SessionLimits
-    counts: Counts
-    refused: Counter[ErrorCode]
-    pressure: Callable[[], int]
-    page_max: int
-    subscribe_events: int
-    mailbox_capacity: int
-
-
 def _no_worker() -> None:
     raise RuntimeError("the gateway has not set start_worker")
-
-
-class _Waiting(NamedTuple):
-    """A request in a session's mailbox.
-
-    Attributes:
-        admitted: whether phase and limits have let it through already.
-        ordering: whether later requests must not overtake it.
-    """
-
-    request: AnyRequest
-    admitted: bool
-    ordering: bool
 
 
 class Session:
@@ -144,6 +57,7 @@ class Session:
         hello_due_s: when it must have said hello; later, once a hello failed for no fault of the client's.
         spread: a factor about 1 for this session's times.
         ping_due_s: when an unanswered ping ends it; None: none is under way.
+        services: what it shares with every other session.
         scope: the gateway's loop for this connection, cancelled when the session ends.
         start_worker: have `work` run in a task that ends with the connection; set by the gateway.
         expires_at_ms: when the right to be here ends, wall clock; None: not by time.
@@ -151,17 +65,12 @@ class Session:
 
     __slots__ = (
         "_codec",
+        "_counted",
         "_detached",
-        "_entry",
         "_is_text",
-        "_mailbox",
-        "_ordering",
-        "_paused",
-        "_resumed",
+        "_line",
         "_rooms",
-        "_services",
         "_uncrowded",
-        "_working",
         "answer_max_bytes",
         "encoding_index",
         "ended_with",
@@ -172,6 +81,7 @@ class Session:
         "ping_due_s",
         "principal",
         "scope",
+        "services",
         "session_id",
         "spread",
         "start_worker",
@@ -210,17 +120,13 @@ class Session:
         self.expires_at_ms: int | None = None
         self.scope = trio.CancelScope()
         self.start_worker: Callable[[], None] = _no_worker
-        self._resumed: trio.Event | None = None
         self._codec = codec
         self._is_text = codec.is_text
-        self._services = services
-        self._entry: UserEntry | None = None
+        self.services = services
+        self._counted = False
         # Made when first needed and dropped when empty: most of 10,000 connections wait for nothing.
-        self._mailbox: Mailbox[_Waiting] | None = None
-        self._ordering = 0
-        self._paused = False
-        self._working = False
-        self._rooms = Subscriptions(self._receives)
+        self._line: WaitingLine | None = None
+        self._rooms = Subscriptions(self.receives)
         self._uncrowded: trio.Event | None = None
         self._detached = False
 
@@ -234,7 +140,7 @@ class Session:
     @property
     def is_paused(self) -> bool:
         """Whether nothing is read because the mailbox is full."""
-        return self._paused
+        return self._line is not None and self._line.paused
 
     def reply(self, envelope: Envelope) -> None:
         """Queue an envelope for this connection alone."""
@@ -271,13 +177,14 @@ class Session:
 
     def refuse(self, refused: Refused) -> None:
         """Answer a request, or a frame, with an error."""
-        self._services.refused[refused.code] += 1
+        self.services.refused[refused.code] += 1
         self.reply(error(refused))
         self._rooms.refused(refused.request_id)
         self._wake_uncrowded()
 
-    def _receives(self, room: str) -> bool:
-        topic = self._services.topics.get(room)
+    def receives(self, room: str) -> bool:
+        """Whether a room's topic delivers to this connection now."""
+        topic = self.services.topics.get(room)
         return topic is not None and self in topic
 
     def _wake_uncrowded(self) -> None:
@@ -285,7 +192,7 @@ class Session:
             self._uncrowded.set()
 
     @property
-    def _crowded(self) -> bool:
+    def crowded(self) -> bool:
         """Whether another long answer might not fit into the outbox."""
         return self._rooms.asked >= ANSWERS_AT_ONCE or self.outbox.queued_bytes > self.answer_max_bytes
 
@@ -294,7 +201,7 @@ class Session:
 
         Ends at the latest with the session, which the flusher ends when the client reads nothing.
         """
-        while self._crowded and not self._detached:
+        while self.crowded and not self._detached:
             if self.outbox.queued_bytes > self.answer_max_bytes:
                 await self.outbox.wait_sent()
             else:
@@ -340,14 +247,14 @@ class Session:
     def on_control(self, opcode: int) -> None:
         """A ping, pong or close frame came: it counts as a frame, and a flood of them ends the connection."""
         del opcode
-        now_s = self._services.clock()
+        now_s = self.services.clock()
         if not self._detached and self.state.count_frame(now_s) and self.state.abusive(now_s):
             self.end(CloseCode.ABUSIVE_RATE, "too many frames for too long")
 
     def on_overflow(self) -> None:
         """The client does not read what it subscribed to."""
         if not self._detached:
-            self._services.counts.slow_consumers += 1
+            self.services.counts.slow_consumers += 1
             self.ended_with = (CloseCode.SLOW_CONSUMER, "too slow: resume by position")
             self.detach(clean=False)
 
@@ -359,15 +266,15 @@ class Session:
     # -- turns -----------------------------------------------------------------------------------------
 
     def _take(self, payload: bytes, *, is_text: bool) -> bool:
-        self._services.counts.frames_in += 1
-        now_s = self._services.clock()
+        self.services.counts.frames_in += 1
+        now_s = self.services.clock()
         wait_s = self.state.count_frame(now_s)
         request: AnyRequest | None = None
         try:
             request = self._codec.decode(payload, is_text=is_text)
             if wait_s:
                 raise rate_refusal(wait_s, request.id)
-            if self._ordering:
+            if self._line is not None and self._line.orders:
                 return self._wait_in_line(request, admitted=False)
             if self.perform(request, now_s):
                 return True
@@ -379,7 +286,7 @@ class Session:
             if wait_s and self.state.abusive(now_s):
                 self.end(CloseCode.ABUSIVE_RATE, "too many frames for too long")
         except Undecodable as undecodable:
-            self._services.counts.bad_frames += 1
+            self.services.counts.bad_frames += 1
             self.refuse(Refused(ErrorCode.BAD_REQUEST, str(undecodable)))
             if self.state.count_undecodable():
                 self.end(CloseCode.BAD_FRAMES, "too many frames that are no envelopes")
@@ -394,53 +301,15 @@ class Session:
         self.state.admit(request, now_s)
         if type(request) is Send:
             return self._perform_send(request, now_s)
-        services = self._services
-        match request:
-            case Ping():
-                self.reply(ok(request.id))
-            case Join() if services.pressure() >= REFUSING_LEVEL:
-                raise Refused(ErrorCode.OVERLOADED, "the server is overloaded", retry_after_s=5.0)
-            case Join() | Subscribe() if self._crowded:
-                return False
-            case Join() if not request.create or services.topics.get(request.room) is not None:
-                self.join(request)
-            case Subscribe():
-                self.subscribe(request)
-            case Unsubscribe():
-                self.tell_room(request.room, UnsubscribeRoom(peer=self, request_id=request.id))
-                self._rooms.leave(request.room)
-            case Leave():
-                self.tell_room(request.room, LeaveRoom(peer=self, request_id=request.id))
-                self._rooms.leave(request.room)
-            case Presence():
-                self.status = request.status
-                self.status_text = request.text
-                services.presence.set_status(self, request.id, request.status, request.text)
-            case Watch():
-                self._watch(request)
-            case Unwatch():
-                self._unwatch(request)
-            case Typing():
-                self._type(request)
-            case Hello():
-                self.state.phase = Phase.GREETING
-                return False
-            case Create() | Join() | History() | Rooms() | Room() | Members():
-                return False
-            case _:
-                # Send was taken above; the type checker holds the rest.
-                raise AssertionError(request)
-        return True
+        return perform(self, request)
 
     def _perform_send(self, request: Send, now_s: float) -> bool:
         check_body(request.body, request_id=request.id)
         if "\0" in request.cid:
             raise Refused(ErrorCode.BAD_REQUEST, "the cid holds a NUL character", field="cid")
-        entry = self._entry
-        if entry is not None:
-            wait_s = entry.take_send(request.room, now_s)
-            if wait_s:
-                raise Refused(ErrorCode.RATE_LIMITED, "too many messages to this room", retry_after_s=wait_s)
+        wait_s = self.services.ledger.take_send(self.user_id, request.room, now_s)
+        if wait_s:
+            raise Refused(ErrorCode.RATE_LIMITED, "too many messages to this room", retry_after_s=wait_s)
         if request.retry:
             return False
         self.send_message(request)
@@ -456,40 +325,8 @@ class Session:
             request.room,
             SendMessage(self, request.id, request.cid, request.body, request.reply_to, request.thread),
         )
-        self._services.counts.sends += 1
-        self._services.presence.sent(request.room, self.user_id)
-
-    def join(self, request: Join, *, must_exist: bool = False) -> None:
-        """Ask a room to make this session's user a member.
-
-        Args:
-            request: its `room`.
-            must_exist: it was created a moment ago.
-
-        Raises:
-            Refused: `forbidden` at the limit of subscriptions; `busy`, `overloaded` or `unavailable`.
-        """
-        self.subscribing(request.room, request.id)
-        limit = self._events(request.limit)
-        self.tell_room(
-            request.room,
-            JoinRoom(
-                peer=self,
-                request_id=request.id,
-                since=request.since,
-                limit=limit,
-                must_exist=must_exist,
-            ),
-        )
-
-    def subscribe(self, request: Subscribe) -> None:
-        """Ask a room to deliver to this session; raises as `join`."""
-        self.subscribing(request.room, request.id)
-        limit = self._events(request.limit)
-        self.tell_room(
-            request.room,
-            SubscribeRoom(peer=self, request_id=request.id, since=request.since, limit=limit),
-        )
+        self.services.counts.sends += 1
+        self.services.presence.sent(request.room, self.user_id)
 
     def tell_room(self, room: str, message: RoomMessage) -> None:
         """Put a message into a room's mailbox.
@@ -498,7 +335,7 @@ class Session:
             Refused: `busy`, `overloaded` or `unavailable`, each with the time to wait.
         """
         try:
-            self._services.rooms.tell(room, message)
+            self.services.rooms.tell(room, message)
         except MailboxFull:
             raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
         except TooManyActors:
@@ -508,9 +345,6 @@ class Session:
             retry_after_s = (exc.retry_after_s if isinstance(exc, ActorUnavailable) else None) or 1.0
             message_text = "the room is not available now"
             raise Refused(ErrorCode.UNAVAILABLE, message_text, retry_after_s=retry_after_s) from None
-
-    def _events(self, limit: int | None) -> int:
-        return self._services.subscribe_events if limit is None else min(limit, self._services.page_max)
 
     def subscribing(self, room: str, request_id: int) -> None:
         """Count a subscription that is about to be asked for.
@@ -526,57 +360,24 @@ class Session:
                 request_id=request_id,
             )
 
-    def _watch(self, request: Watch) -> None:
-        if (request.room is None) == (request.users is None):
-            raise Refused(ErrorCode.BAD_REQUEST, "watch either a room or users", field="room")
-        if request.room is None:
-            self._services.presence.watch_users(self, request.id, request.users or ())
-        else:
-            self.tell_room(
-                request.room,
-                WatchMembers(
-                    peer=self,
-                    request_id=request.id,
-                    cursor=request.cursor,
-                    limit=min(request.limit, self._services.page_max),
-                ),
-            )
-
-    def _unwatch(self, request: Unwatch) -> None:
-        if request.room is None and request.users is None:
-            raise Refused(ErrorCode.BAD_REQUEST, "unwatch a room or users", field="room")
-        self._services.presence.unwatch(self, request.id, room=request.room, users=request.users or ())
-
-    def _type(self, request: Typing) -> None:
-        if not self._receives(request.room):
-            raise Refused(ErrorCode.NOT_MEMBER, "subscribe to the room first")
-        self._services.presence.typing(self, request.id, request.room, stop=request.stop)
+    def leaving(self, room: str) -> None:
+        """Count a subscription out that the room was asked to end."""
+        self._rooms.leave(room)
 
     # -- waiting in line -------------------------------------------------------------------------------
 
     def _wait_in_line(self, request: AnyRequest, *, admitted: bool) -> bool:
         """Put a request into the mailbox; False when the next one would not fit."""
-        mailbox = self._mailbox
-        if mailbox is None:
-            mailbox = self._mailbox = Mailbox(self._services.mailbox_capacity, reserve_fraction=0.0)
-        ordering = not admitted or isinstance(request, Hello | Join | Subscribe | Create | Send)
-        if ordering:
-            self._ordering += 1
-        mailbox.put_nowait(_Waiting(request, admitted, ordering))
-        if not self._working:
-            self._working = True
+        line = self._line
+        if line is None:
+            line = self._line = WaitingLine(self.services.mailbox_capacity)
             self.start_worker()
-        if len(mailbox) < self._services.mailbox_capacity:
-            return True
-        self._paused = True
-        return False
+        return line.put(request, admitted=admitted)
 
     async def wait_resumed(self) -> None:
         """Wait until the mailbox has room again, or the session has ended."""
-        if self._paused and not self._detached:
-            self._resumed = trio.Event()
-            await self._resumed.wait()
-            self._resumed = None
+        if self._line is not None:
+            await self._line.wait_resumed()
 
     async def work(self, finish: Callable[["Session", AnyRequest], Awaitable[None]]) -> None:
         """Empty the mailbox, one request after the other; ends when it is empty, or with the session.
@@ -584,42 +385,42 @@ class Session:
         Args:
             finish: does what a request has to wait for; bounded in time; raises `Refused`.
         """
+        line = self._line
+        if line is None:
+            return
         try:
-            while self._mailbox is not None:
-                for waiting in self._mailbox.drain():
-                    if self._detached:
-                        return
+            while not self._detached:
+                batch = line.take()
+                if not batch:
+                    return
+                for waiting in batch:
                     await self._serve(waiting, finish)
-                if self._paused:
-                    self._paused = False
+                    line.served(waiting)
+                if line.resume():
                     self.stream.resume_reading()
-                    if self._resumed is not None:
-                        self._resumed.set()
-                if not len(self._mailbox):
-                    self._mailbox = None
         finally:
-            self._working = False
+            # Nothing waits any more, or nobody is there to be answered.
+            self._line = None
 
     async def _serve(
-        self, waiting: "_Waiting", finish: Callable[["Session", AnyRequest], Awaitable[None]]
+        self, waiting: Waiting, finish: Callable[["Session", AnyRequest], Awaitable[None]]
     ) -> None:
         request = waiting.request
+        if self._detached:
+            return
         try:
-            if waiting.admitted or not self.perform(request, self._services.clock()):
+            if waiting.admitted or not self.perform(request, self.services.clock()):
                 await finish(self, request)
         except Refused as refused:
             if refused.request_id is None:
                 refused.request_id = request.id
             if isinstance(request, Hello) and refused.code.temporary:
                 again_s = (refused.retry_after_s or 0.0) + AGAIN_S
-                self.hello_due_s = max(self.hello_due_s, self._services.clock() + again_s)
+                self.hello_due_s = max(self.hello_due_s, self.services.clock() + again_s)
             self.refuse(refused)
         except Exception:
             log.exception("session.crashed", session=self.session_id)
             self.end(CloseCode.INTERNAL, "internal error", 1.0)
-        finally:
-            if waiting.ordering:
-                self._ordering -= 1
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -627,9 +428,10 @@ class Session:
         """Count the session in under its user.
 
         Raises:
-            Refused: `overloaded`: the user has too many sessions.
+            Refused: `forbidden`: the user has too many sessions.
         """
-        self._entry = self._services.ledger.open_session(principal.user_id)
+        self.services.ledger.open_session(principal.user_id)
+        self._counted = True
         self.principal = principal
         self.user_id = principal.user_id
         self.name = principal.name
@@ -645,17 +447,17 @@ class Session:
             return
         self._detached = True
         self.state.phase = Phase.CLOSING
-        topics = self._services.topics
+        topics = self.services.topics
         for room in self._rooms:
             topic = topics.get(room)
             if topic is not None:
                 topic.discard(self)
         self._rooms.clear()
-        if self._entry is not None:
-            self._entry = None
-            self._services.ledger.close_session(self.user_id)
-            self._services.presence.session_closed(self, clean=clean)
-        if self._resumed is not None:
-            self._resumed.set()
+        if self._counted:
+            self._counted = False
+            self.services.ledger.close_session(self.user_id)
+            self.services.presence.session_closed(self, clean=clean)
+        if self._line is not None:
+            self._line.close()
         self._wake_uncrowded()
         self.scope.cancel()

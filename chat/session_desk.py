@@ -46,6 +46,7 @@ from chat.room import RETRY_UNAVAILABLE_S, as_event
 from chat.room_messages import InspectRoom, RoomInfo
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
+from chat.session_requests import join, subscribe
 from chat.session_state import Phase
 from storage import Conflict, StorageError, StoreClosed, Unavailable
 from storage.model import LogEntry, MembershipPage, NewRoom, RoomRow
@@ -56,6 +57,8 @@ T = TypeVar("T")
 
 PRESSED_LEVEL: Final = 3
 """From this level of pressure on, pages of history are a quarter as long."""
+MINE_CURSOR: Final = "mine:"
+"""What marks a cursor of the user's own rooms; neither names nor other cursors have a colon."""
 WELCOME_ROOMS: Final = 100
 """Rooms in a welcome; more come with `next`."""
 
@@ -125,7 +128,7 @@ class SessionDesk:
                 await self._hello(session, request)
             case Subscribe():
                 await session.wait_uncrowded()
-                session.subscribe(request)
+                subscribe(session, request)
             case Join():
                 await session.wait_uncrowded()
                 await self._join(session, request)
@@ -183,7 +186,7 @@ class SessionDesk:
             "rooms": [] if page is None else _welcome_rooms(page),
         }
         if page is not None and page.next_after is not None:
-            welcome["next"] = to_cursor(page.next_after)
+            welcome["next"] = to_cursor(MINE_CURSOR + page.next_after)
         if signed_in.token is not None:
             welcome["token"] = signed_in.token
         services.counts.hellos += 1
@@ -198,7 +201,7 @@ class SessionDesk:
     async def _join(self, session: Session, request: Join) -> None:
         """Join a room that may have to be made."""
         if not request.create:
-            session.join(request)
+            join(session, request)
             return
         session.subscribing(request.room, request.id)
         if await self._services.store.find_room(request.room) is None:
@@ -209,7 +212,7 @@ class SessionDesk:
             except Conflict:
                 # Somebody else made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
-        session.join(request, must_exist=True)
+        join(session, request, must_exist=True)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":
@@ -274,6 +277,9 @@ class SessionDesk:
 
     async def _rooms(self, session: Session, request: Rooms) -> None:
         limit = min(request.limit, self._services.page_max)
+        if request.mine:
+            await self._own_rooms(session, request, limit)
+            return
         after = None if request.cursor is None else from_cursor(request.cursor)
         if after is not None and not is_room_name(after):
             raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
@@ -285,6 +291,21 @@ class SessionDesk:
             [{**_settings(row)} for row in page],
             page[-1].name if len(rows) > limit else None,
         )
+
+    async def _own_rooms(self, session: Session, request: Rooms, limit: int) -> None:
+        after = None
+        if request.cursor is not None:
+            mark, _, after = from_cursor(request.cursor).partition(":")
+            if f"{mark}:" != MINE_CURSOR or not is_room_name(after):
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+        user_id = session.user_id
+        pages = await self._services.store.memberships([user_id], after=after, limit=limit)
+        page = pages.get(user_id)
+        if page is None:
+            _reply_page(session, request.id, [], None)
+            return
+        next_after = None if page.next_after is None else MINE_CURSOR + page.next_after
+        _reply_page(session, request.id, _welcome_rooms(page), next_after)
 
     async def _members(self, session: Session, request: Members) -> None:
         info = await self._inspect(request.room, session.user_id)

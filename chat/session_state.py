@@ -20,7 +20,6 @@ from chat.protocol import (
     Room,
     Rooms,
     Send,
-    Typing,
     Watch,
 )
 from chat.rate_limit import TokenBucket
@@ -75,7 +74,6 @@ class SessionLimits:
     frames: Rate | None
     lists: Rate | None
     presence: Rate | None
-    typing: Rate | None
     abuse_s: float
     bad_frames: int
     subscriptions: int
@@ -91,7 +89,6 @@ class SessionState:
         "_limits",
         "_lists",
         "_presence",
-        "_typing",
         "_undecodable",
         "phase",
     )
@@ -103,7 +100,6 @@ class SessionState:
         # Made when first needed: most connections never list or type, and 10,000 are idle.
         self._lists: Bucket | None = None
         self._presence: Bucket | None = None
-        self._typing: Bucket | None = None
         self._abused_since_s = 0.0
         self._last_refusal_s = float("-inf")
         self._undecodable = 0
@@ -158,11 +154,6 @@ class SessionState:
                     if self._presence is None:
                         self._presence = self._limits.presence.bucket()
                     _take(self._presence, now_s, request.id)
-            case Typing(stop=False):
-                if self._limits.typing is not None:
-                    if self._typing is None:
-                        self._typing = self._limits.typing.bucket()
-                    _take(self._typing, now_s, request.id)
             case _:
                 pass
 

@@ -74,11 +74,21 @@ def _postgres_in(data: Path) -> Iterator[int]:
 
 
 def _is_foreign(pid: str, data: Path) -> bool:
-    """Whether a process has this id and is visibly no server of this directory."""
+    """Whether a process has this id and is visibly no server of this directory, or not any more."""
     try:
         return pid.isdecimal() and not _works_in(_PROC / pid, data)
     except OSError:
-        return False
+        return _is_zombie(_PROC / pid)
+
+
+def _is_zombie(process: Path) -> bool:
+    """Whether it has ended and is not reaped: when its starter was killed too, nobody may be quick to.
+
+    It holds nothing any more, and yet Postgres would take it for a living server.
+    """
+    with suppress(OSError):
+        return (process / "stat").read_text().rpartition(")")[2].split()[:1] == ["Z"]
+    return False
 
 
 def _works_in(process: Path, data: Path) -> bool:

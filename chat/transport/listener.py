@@ -96,11 +96,11 @@ async def open_sockets(host: str, port: int, *, backlog: int) -> list[socket.soc
     """Bind and listen on every address of `host` (one port for all, also when `port` is 0).
 
     Raises:
-        OSError: An address cannot be resolved or bound; nothing stays open.
+        OSError: An address cannot be resolved or bound, with words that name it; nothing stays open.
     """
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     opened: list[socket.socket] = []
     try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in found:
             sock = socket.socket(family, socket.SOCK_STREAM)
             opened.append(sock)
@@ -110,9 +110,11 @@ async def open_sockets(host: str, port: int, *, backlog: int) -> list[socket.soc
             sock.bind((address[0], port, *address[2:]))
             sock.listen(backlog)
             port = sock.getsockname()[1]
-    except BaseException:
+    except BaseException as error:
         for sock in opened:
             sock.close()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot serve on {host} port {port}: {error.strerror}") from error
         raise
     return opened
 

@@ -13,7 +13,8 @@ from chat.errors import ErrorCode
 from chat.measures import Counts
 from chat.presence_port import PresencePort
 from chat.room_messages import RoomMessage
-from chat.session import Session, SessionServices
+from chat.session import Session
+from chat.session_services import SessionServices
 from chat.session_state import Phase, Rate, SessionLimits
 from chat.topic import Topics
 from chat.transport import Transport
@@ -86,12 +87,11 @@ class Kit:
             rooms=self.rooms,
             topics=Topics(self.transport.flusher, Counts()),
             presence=cast("PresencePort", self.presence),
-            ledger=UserLedger(sessions_max=2, sends=rate),
+            ledger=UserLedger(sessions_max=2, sends=rate, typing=rate),
             limits=SessionLimits(
                 frames=rate,
                 lists=rate,
                 presence=rate,
-                typing=rate,
                 abuse_s=10.0,
                 bad_frames=3,
                 subscriptions=3,

@@ -116,3 +116,16 @@ async def test_http_answers_are_complete_and_the_connection_ends() -> None:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"too many tests" in answer
         assert sim.node.metrics.counts.http_requests == 3
+
+
+@virtual_time
+async def test_subprotocols_may_come_in_several_header_lines() -> None:
+    """RFC 6455, 11.3.4: lines of the list are one list."""
+    async with open_sim() as sim:
+        client = SimClient(sim.dial(), MSGPACK)
+        request = upgrade_request(sec_websocket_protocol="soap").replace(
+            b"soap", b"soap\r\nsec-websocket-protocol: parley.v1.msgpack"
+        )
+        assert await client.upgrade(request) == 101
+        sim.start_reading(client)
+        await client.hello("ann")

@@ -338,7 +338,7 @@ async def test_a_user_has_so_many_sessions() -> None:
     third = kit.session(welcomed=False)
     with pytest.raises(Refused) as caught:
         third.greet(ANN, None)
-    assert caught.value.code is ErrorCode.OVERLOADED
+    assert caught.value.code is ErrorCode.FORBIDDEN
     assert third.principal is None
     first.detach(clean=True)
     third.greet(ANN, 123)

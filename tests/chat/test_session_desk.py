@@ -128,7 +128,13 @@ async def test_a_welcome_lists_the_first_hundred_rooms_and_says_that_there_are_m
             "read": 0,
             "unread": 1,
         }
-        assert back["next"]
+        rest = await again.request("rooms", mine=True, cursor=back["next"])
+        items = rest["items"]
+        assert isinstance(items, list)
+        assert [item["room"] for item in items] == ["room-100"]
+        assert "next" not in rest
+        refused = await again.refused("rooms", mine=True, cursor=to_cursor("room-050"))
+        assert refused["code"] == "bad_cursor"
         assert back["user"] == welcome["user"]
         assert "token" not in back
 

@@ -121,7 +121,7 @@ async def test_a_user_with_too_many_sessions_keeps_those_that_are_open(codec: Co
         for other in others:
             await other.request("hello", token=token)
         eleventh = await scene.sim.open(codec)
-        check_error(await eleventh.refused("hello", token=token), "overloaded")
+        check_error(await eleventh.refused("hello", token=token), "forbidden")
         assert await eleventh.wait_closed() == 4505
         for client in (first, *others):
             await client.request("ping")

@@ -1,0 +1,150 @@
+"""The requests that need no waiting: what each one does, once phase and limits have let it through."""
+
+from typing import TYPE_CHECKING, Final
+
+from chat.errors import ErrorCode, Refused
+from chat.protocol import (
+    AnyRequest,
+    Create,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Members,
+    Ping,
+    Presence,
+    Room,
+    Rooms,
+    Subscribe,
+    Typing,
+    Unsubscribe,
+    Unwatch,
+    Watch,
+    ok,
+)
+from chat.room_messages import JoinRoom, LeaveRoom, SubscribeRoom, UnsubscribeRoom, WatchMembers
+from chat.session_services import SessionServices
+from chat.session_state import Phase
+
+if TYPE_CHECKING:
+    from chat.session import Session
+
+REFUSING_LEVEL: Final = 4
+"""From this level of pressure on, joins are refused."""
+
+
+def perform(session: "Session", request: AnyRequest) -> bool:
+    """Do a request that was admitted; False when it has to wait for something (`SessionDesk.finish`).
+
+    Raises:
+        Refused: to be answered.
+    """
+    services = session.services
+    match request:
+        case Ping():
+            session.reply(ok(request.id))
+        case Join() if services.pressure() >= REFUSING_LEVEL:
+            raise Refused(ErrorCode.OVERLOADED, "the server is overloaded", retry_after_s=5.0)
+        case Join() | Subscribe() if session.crowded:
+            return False
+        case Join() if not request.create or services.topics.get(request.room) is not None:
+            join(session, request)
+        case Subscribe():
+            subscribe(session, request)
+        case Unsubscribe():
+            session.tell_room(request.room, UnsubscribeRoom(peer=session, request_id=request.id))
+            session.leaving(request.room)
+        case Leave():
+            session.tell_room(request.room, LeaveRoom(peer=session, request_id=request.id))
+            session.leaving(request.room)
+        case Presence():
+            session.status = request.status
+            session.status_text = request.text
+            services.presence.set_status(session, request.id, request.status, request.text)
+        case Watch():
+            _watch(session, services, request)
+        case Unwatch():
+            if request.room is None and request.users is None:
+                raise Refused(ErrorCode.BAD_REQUEST, "unwatch a room or users", field="room")
+            services.presence.unwatch(session, request.id, room=request.room, users=request.users or ())
+        case Typing():
+            _type(session, request)
+        case Hello():
+            session.state.phase = Phase.GREETING
+            return False
+        case Create() | Join() | History() | Rooms() | Room() | Members():
+            return False
+        case _:
+            # `Send` has a way of its own; the type checker holds the rest.
+            raise AssertionError(request)
+    return True
+
+
+def join(session: "Session", request: Join, *, must_exist: bool = False) -> None:
+    """Ask a room to make the session's user a member.
+
+    Args:
+        session: whose.
+        request: its `room`.
+        must_exist: it was created a moment ago.
+
+    Raises:
+        Refused: `forbidden` at the limit of subscriptions; `busy`, `overloaded` or `unavailable`.
+    """
+    session.subscribing(request.room, request.id)
+    session.tell_room(
+        request.room,
+        JoinRoom(
+            peer=session,
+            request_id=request.id,
+            since=request.since,
+            limit=_events(session.services, request.limit),
+            must_exist=must_exist,
+        ),
+    )
+
+
+def subscribe(session: "Session", request: Subscribe) -> None:
+    """Ask a room to deliver to the session; raises as `join`."""
+    session.subscribing(request.room, request.id)
+    session.tell_room(
+        request.room,
+        SubscribeRoom(
+            peer=session,
+            request_id=request.id,
+            since=request.since,
+            limit=_events(session.services, request.limit),
+        ),
+    )
+
+
+def _events(services: SessionServices, limit: int | None) -> int:
+    return services.subscribe_events if limit is None else min(limit, services.page_max)
+
+
+def _watch(session: "Session", services: SessionServices, request: Watch) -> None:
+    if (request.room is None) == (request.users is None):
+        raise Refused(ErrorCode.BAD_REQUEST, "watch either a room or users", field="room")
+    if request.room is None:
+        services.presence.watch_users(session, request.id, request.users or ())
+    else:
+        session.tell_room(
+            request.room,
+            WatchMembers(
+                peer=session,
+                request_id=request.id,
+                cursor=request.cursor,
+                limit=min(request.limit, services.page_max),
+            ),
+        )
+
+
+def _type(session: "Session", request: Typing) -> None:
+    services = session.services
+    if not session.receives(request.room):
+        raise Refused(ErrorCode.NOT_MEMBER, "subscribe to the room first")
+    if not request.stop:
+        wait_s = services.ledger.take_typing(session.user_id, request.room, services.clock())
+        if wait_s:
+            raise Refused(ErrorCode.RATE_LIMITED, "too many typing notices", retry_after_s=wait_s)
+    services.presence.typing(session, request.id, request.room, stop=request.stop)

@@ -1,0 +1,51 @@
+"""What every session on a node shares."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from chat.errors import ErrorCode
+from chat.measures import Counts
+from chat.presence_port import PresencePort
+from chat.room_messages import RoomMessage
+from chat.session_state import SessionLimits
+from chat.topic import Topics
+from chat.user_ledger import UserLedger
+
+
+class RoomDirectory(Protocol):
+    """Finds a room's actor, or activates it."""
+
+    def tell(self, room: str, message: RoomMessage) -> None:
+        """Put a message into the room's mailbox.
+
+        Raises:
+            MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionServices:
+    """What every session on this node shares.
+
+    Attributes:
+        clock: seconds, monotonic.
+        counts: what is counted on the way.
+        refused: errors told, by code.
+        pressure: how hard the server is pressed, 0 to 4.
+    """
+
+    clock: Callable[[], float]
+    rooms: RoomDirectory
+    topics: Topics
+    presence: PresencePort
+    ledger: UserLedger
+    limits: SessionLimits
+    counts: Counts
+    refused: Counter[ErrorCode]
+    pressure: Callable[[], int]
+    page_max: int
+    subscribe_events: int
+    mailbox_capacity: int
