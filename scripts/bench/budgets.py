@@ -1,0 +1,104 @@
+"""PURE: which workloads there are, and what each must reach (the budget table)."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+ENCODINGS: Final = ("msgpack", "json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One run against a fresh server, in one encoding.
+
+    Attributes:
+        name: what it is called on the command line.
+        title: what it is, in words.
+        rooms: how many.
+        per_room: connections in each, every one in one room.
+        rate: sends a second over all rooms.
+        window: connections that are in the making at the same time.
+        settle_s: from the last join to the first send; memory is read at its end.
+        scale: of the measured time: 1.0 is `--seconds`.
+    """
+
+    name: str
+    title: str
+    rooms: int
+    per_room: int
+    rate: float
+    window: int = 64
+    settle_s: float = 0.5
+    scale: float = 1.0
+
+    @property
+    def connections(self) -> int:
+        """All of them."""
+        return self.rooms * self.per_room
+
+
+FANOUT: Final = Workload(
+    name="fanout",
+    title="fan-out: 500 subscribers of one room, 40 sends/s",
+    rooms=1,
+    per_room=500,
+    rate=40,
+)
+FANOUT_FULL: Final = Workload(
+    name="fanout-full",
+    title="fan-out: 500 subscribers of one room, 1,000 sends/s",
+    rooms=1,
+    per_room=500,
+    rate=1000,
+)
+PAIRS: Final = Workload(
+    name="pairs", title="250 rooms of two, durable sends", rooms=250, per_room=2, rate=8000, scale=1.5
+)
+CROWD: Final = Workload(
+    name="crowd",
+    title="10,000 connections: 100 rooms of 100, 2 sends/s each",
+    rooms=100,
+    per_room=100,
+    rate=200,
+    window=128,
+    settle_s=2.0,
+)
+WORKLOADS: Final = (FANOUT, FANOUT_FULL, PAIRS, CROWD)
+HISTORY: Final = "history"
+NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY)
+HISTORY_ROWS: Final = 1_000_000
+LADDER: Final = (0.75, 0.5, 0.35, 0.25)
+"""Parts of a rate that are tried, each shorter, after a rate that was not sustained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a figure must reach."""
+
+    limit: float
+    at_least: bool = False
+
+
+CPU_A_DELIVERY_US: Final = Budget(limit=8)
+DELIVERIES_PER_S: Final = Budget(limit=400_000, at_least=True)
+FANOUT_P99_MS: Final = Budget(limit=60)
+SENDS_PER_S: Final = Budget(limit=8_000, at_least=True)
+CPU_A_SEND_US: Final = Budget(limit=90)
+OK_P99_MS: Final = Budget(limit=50)
+CONNECTION_KB: Final = Budget(limit=28)
+JOINS_PER_S: Final = Budget(limit=1_200, at_least=True)
+GC_PAUSE_MS: Final = Budget(limit=20)
+CROWD_P99_MS: Final = Budget(limit=50)
+HISTORY_P99_MS: Final = Budget(limit=5)
+
+
+def at_rate(workload: Workload, rate: float) -> Workload:
+    """The same at another rate."""
+    return replace(workload, rate=rate)
+
+
+def with_at_most(workload: Workload, connections: int) -> Workload:
+    """The same with fewer rooms, each as busy as before, when it needs more connections than there can be."""
+    if workload.connections <= connections:
+        return workload
+    rooms = max(1, connections // workload.per_room)
+    return replace(workload, rooms=rooms, rate=workload.rate * rooms / workload.rooms)

@@ -1,0 +1,147 @@
+"""PURE: the frames of the servers that are measured: how to come in, to send, to tell answers apart."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from chat.codec import JSON, MSGPACK, Codec
+from scripts.bench.script import (
+    CID_DIGITS,
+    FIRST_ID,
+    NONE,
+    TIME_DIGITS,
+    TIME_MARK,
+    Connection,
+    Dialect,
+    IdKind,
+    SendFrame,
+    SeqKind,
+    Step,
+)
+
+BODY_BYTES: Final = 85
+"""Of every message: what people write."""
+_UPGRADED: Final = b"HTTP/1.1 101"
+_HELLO_ID: Final = 1
+_JOIN_ID: Final = 2
+_MASK: Final = b"\x5a\xc3\x96\x3c"
+"""Any key will do: the server's work does not depend on it, and no proxy is between us."""
+_MAX_7: Final = 125
+
+PARLEY: Final[Mapping[str, Dialect]] = {
+    "msgpack": Dialect(
+        id_kind=IdKind.BINARY,
+        seq_kind=SeqKind.MSGPACK,
+        ok_mark=b"\xa1t\xa2ok\xa2id\xce",
+        error_mark=b"\xa1t\xa5error",
+        seq_mark=b"\xa3seq",
+    ),
+    "json": Dialect(
+        id_kind=IdKind.DIGITS,
+        seq_kind=SeqKind.DIGITS,
+        ok_mark=b'"t":"ok","id":',
+        error_mark=b'"t":"error"',
+        seq_mark=b'"seq":',
+    ),
+}
+"""Parley's own, by encoding. The marks lean on the order in which the server writes its fields."""
+
+PLAIN: Final = Dialect(id_kind=IdKind.NONE, seq_kind=SeqKind.NONE, ok_mark=b"", error_mark=b"", seq_mark=b"")
+"""Of a server that gives every frame to everybody and answers nothing."""
+
+_CODECS: Final[Mapping[str, Codec]] = {"msgpack": MSGPACK, "json": JSON}
+
+
+def client_frame(payload: bytes, *, text: bool) -> bytes:
+    """One masked final frame (RFC 6455 5.2).
+
+    Args:
+        payload: up to 65,535 bytes.
+        text: the opcode, TEXT or BINARY.
+    """
+    size = len(payload)
+    first = 0x81 if text else 0x82
+    length = bytes((0x80 | size,)) if size <= _MAX_7 else bytes((0x80 | 126,)) + size.to_bytes(2)
+    return bytes((first,)) + length + _MASK + bytes(byte ^ _MASK[i & 3] for i, byte in enumerate(payload))
+
+
+def handshake(host: str, port: int, subprotocol: str | None) -> bytes:
+    """The upgrade request for `/ws`."""
+    offer = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
+    ).encode("ascii")
+
+
+def parley_handshake(host: str, port: int, encoding: str) -> bytes:
+    """The upgrade request of Parley in one encoding."""
+    return handshake(host, port, _CODECS[encoding].subprotocol)
+
+
+def parley_connection(encoding: str, *, greeting: bytes, index: int, room: int, prefix: str) -> Connection:
+    """A guest who joins one room and may send to it.
+
+    Args:
+        encoding: "msgpack" or "json".
+        greeting: the handshake, the same bytes for everybody.
+        index: the connection's number; part of the guest's name.
+        room: the room's number; part of its name.
+        prefix: of room names, new for every run against the same database.
+    """
+    codec = _CODECS[encoding]
+    name = f"{prefix}-{room}"
+
+    def frame(envelope: dict[str, object]) -> bytes:
+        return client_frame(codec.encode(envelope), text=codec.is_text)
+
+    hello = frame({"t": "hello", "id": _HELLO_ID, "guest": f"bench {index}"})
+    join = frame({"t": "join", "id": _JOIN_ID, "room": name, "create": True, "limit": 1})
+    return Connection(
+        room=room,
+        steps=(
+            Step(sent=greeting, mark=_UPGRADED),
+            Step(sent=hello, mark=b"welcome"),
+            Step(sent=join, mark=b"snapshot"),
+        ),
+        send=_send_frame(codec, name),
+    )
+
+
+def plain_connection(*, greeting: bytes, payload_bytes: int) -> Connection:
+    """Somebody on a server that gives every frame to everybody.
+
+    Args:
+        greeting: the handshake.
+        payload_bytes: of the frames sent and received; what Parley's events have, to compare like with like.
+    """
+    payload = (TIME_MARK + b"0" * TIME_DIGITS).ljust(payload_bytes, b".")
+    frame = client_frame(payload, text=True)
+    start = len(frame) - len(payload)
+    return Connection(
+        room=0,
+        steps=(Step(sent=greeting, mark=_UPGRADED),),
+        send=SendFrame(
+            frame=frame,
+            time_at=start + len(TIME_MARK),
+            cid_at=NONE,
+            id_at=NONE,
+            mask_at=start - len(_MASK),
+        ),
+    )
+
+
+def _send_frame(codec: Codec, room: str) -> SendFrame:
+    cid = "0" * CID_DIGITS
+    body = (TIME_MARK.decode() + "0" * TIME_DIGITS).ljust(BODY_BYTES, ".")
+    payload = codec.encode({"t": "send", "id": FIRST_ID, "room": room, "cid": cid, "body": body})
+    frame = client_frame(payload, text=codec.is_text)
+    start = len(frame) - len(payload)
+    id_mark = b'"id":' if codec.is_text else b"\xa2id\xce"
+    cid_mark = b'"cid":"' if codec.is_text else bytes((0xA3,)) + b"cid" + bytes((0xA0 | CID_DIGITS,))
+    return SendFrame(
+        frame=frame,
+        time_at=start + payload.index(TIME_MARK) + len(TIME_MARK),
+        cid_at=start + payload.index(cid_mark) + len(cid_mark),
+        id_at=start + payload.index(id_mark) + len(id_mark),
+        mask_at=start - len(_MASK),
+    )

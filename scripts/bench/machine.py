@@ -1,0 +1,80 @@
+"""The machine that measures: its cores, limits and versions."""
+
+import os
+import platform
+import resource
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+_SPARE_FILES: Final = 200
+"""File descriptors that a server or a client needs besides its connections'."""
+_PACKAGES: Final = ("parley", "trio", "trio-websocket", "msgpack", "msgspec", "asyncpg", "uvloop")
+
+
+@contextmanager
+def pinned(core: int) -> Generator[None]:
+    """Run the body, and whatever processes it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def raise_file_limit() -> int:
+    """Lift this process's limit of open files to the hard one, for its children too; how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 30
+
+
+def connections_possible(files: int) -> int:
+    """How many connections one process can hold within a limit of open files."""
+    return max(0, files - _SPARE_FILES)
+
+
+def favour(pid: int, nice: int) -> None:
+    """Give a process and all that it started this priority over what else runs on the machine.
+
+    Where the kernel groups processes by session (sched(7), autogroup), it is the groups' priority that
+    counts between sessions, and every Postgres backend is a session of its own. Processes that end meanwhile
+    are passed over.
+
+    Raises:
+        PermissionError: a priority above the usual one is root's to give.
+    """
+    with suppress(ProcessLookupError, FileNotFoundError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        group = Path(f"/proc/{pid}/autogroup")
+        if group.exists():
+            group.write_text(str(nice))
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                favour(int(child), nice)
+
+
+def describe(cores: tuple[int, int]) -> Mapping[str, str]:
+    """What to print above figures, so that they can be compared later.
+
+    Args:
+        cores: the server's, and the client's and Postgres'.
+    """
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {
+        "cpu": f"{cpu}, {os.cpu_count()} cores; server on {cores[0]}, client and Postgres on {cores[1]}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "load": "{:.2f} {:.2f} {:.2f} before the run".format(*os.getloadavg()),
+    }
