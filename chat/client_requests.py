@@ -295,7 +295,7 @@ class ClientRequests(ABC):
 
     async def rooms(self, *, mine: bool = False, cursor: str | None = None, limit: int = 50) -> Envelope:
         """The public rooms by name, or with `mine` one's own: `items`, `next`."""
-        return await self.request("rooms", mine=mine, cursor=cursor, limit=limit)
+        return await self.request("rooms", mine=mine or None, cursor=cursor, limit=limit)
 
     async def room(self, room: str) -> Envelope:
         """One room's settings."""
