@@ -1,8 +1,9 @@
 """A small actor runtime on trio: bounded mailboxes, supervision, activation, ordered shutdown.
 
-Layers, each importing only those before it: errors, reply, messages | restart, mailbox, batch,
-observer, registry | address, ref, actor, idle | cell | group | system; and supervisor, which needs
-only messages and restart. `actors.testing` stands on this facade and is not part of it.
+Layers, each importing only those before it: errors, reply, messages, executor | restart, mailbox,
+batch, observer, registry | address, ref, actor, idle | spec | turns | cell | group | system; and
+supervisor, which needs only messages and restart. `actors.testing` stands on this facade and is not
+part of it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from actors.errors import TooManyActors as TooManyActors
 from actors.group import ActorGroup as ActorGroup
 from actors.group import GroupStatistics as GroupStatistics
 from actors.mailbox import Mailbox as Mailbox
-from actors.mailbox import MailboxSpec as MailboxSpec
-from actors.mailbox import MailboxStatistics as MailboxStatistics
-from actors.mailbox import Overflow as Overflow
+from actors.mailbox_spec import MailboxSpec as MailboxSpec
+from actors.mailbox_spec import MailboxStatistics as MailboxStatistics
+from actors.mailbox_spec import Overflow as Overflow
 from actors.messages import ChildSpec as ChildSpec
 from actors.messages import Crashed as Crashed
 from actors.messages import Down as Down

@@ -104,7 +104,11 @@ class _Base(ABC, Generic[M]):
 
 
 class Actor(_Base[M]):
-    """An actor whose turns are synchronous.
+    """An actor whose turns are synchronous, one batch each.
+
+    One task runs the turns of all such actors, in the order in which their mail came, and everything
+    else of the process waits meanwhile: keep turns short. In a turn the current task, its cancel
+    scopes and its context variables are therefore not those of `on_start`.
 
     Implement `receive`. A raise in a turn crashes the instance: its state is discarded, the message
     that it was working on is given to `on_discard`, and a new instance gets what waits behind.

@@ -10,7 +10,8 @@ import structlog
 import trio
 
 from actors.errors import ActorDied, MailboxFull
-from actors.mailbox import Mailbox, MailboxSpec, MailboxStatistics
+from actors.mailbox import Mailbox
+from actors.mailbox_spec import MailboxSpec, MailboxStatistics
 from actors.messages import Down, Envelope, ExitReason, Shutdown
 
 M = TypeVar("M")

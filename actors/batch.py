@@ -40,10 +40,14 @@ class Batch(Generic[M]):
         """Count the messages that were not yet taken."""
         return length_hint(self._position)
 
-    def load(self, messages: list[M]) -> None:
-        """Begin anew with these messages; for the runtime."""
+    def load(self, messages: list[M]) -> Iterator[M]:
+        """Begin anew with these messages, and return what iterating over the batch does.
+
+        For the runtime. Once all were taken, emptying the list is as good as a `clear`.
+        """
         self._messages = messages
-        self._position = iter(messages)
+        self._position = position = iter(messages)
+        return position
 
     def clear(self) -> None:
         """Let go of the messages when all were taken; for the runtime, after a turn."""

@@ -5,67 +5,24 @@ Everything an actor raises ends here as data. Only cancellation, and what is no 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import structlog
 import trio
 
-from actors.actor import Actor, AnyActor, AsyncActor
+from actors.actor import Actor, AnyActor
 from actors.address import Address
 from actors.batch import Batch
-from actors.idle import IdleSweeper
-from actors.mailbox import MailboxSpec
-from actors.messages import Crashed, ExitReason, Normal, Restart, Shutdown
-from actors.observer import TurnObserver
+from actors.messages import Crashed, ExitReason, Normal, Shutdown
 from actors.ref import Ref
-from actors.restart import GiveUp, RestartPolicy, Times, decide, should_restart
+from actors.restart import GiveUp, Times, decide, should_restart
+from actors.spec import CellSpec, Services
+from actors.turns import AsyncTurns, QueuedTurns
 
 M = TypeVar("M")
 
 log = structlog.stdlib.get_logger("actors")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What all actors of a system share.
-
-    Attributes:
-        clock: trio's clock, in seconds; virtual in tests.
-        rng: chance for the jitter of back-offs.
-        observer: told about batches and crashes, if any.
-        sweeper: finds idle actors.
-    """
-
-    clock: Callable[[], float]
-    rng: random.Random
-    observer: TurnObserver | None
-    sweeper: IdleSweeper
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellSpec(Generic[M]):
-    """How the actors of one kind are run.
-
-    Attributes:
-        kind: short constant for metrics and logs.
-        mailbox: size and policy.
-        restart: when a next life follows.
-        policy: how many lives, and how soon.
-        idle_s: seconds before `on_idle`; None leaves it to the actor's class.
-        on_discard: told each message that nobody will work on.
-        on_crash: told the name of an actor that crashed, before its next life.
-    """
-
-    kind: str
-    mailbox: MailboxSpec
-    restart: Restart
-    policy: RestartPolicy
-    idle_s: float | None = None
-    on_discard: Callable[[M, ExitReason], None] | None = None
-    on_crash: Callable[[str, Crashed], None] | None = None
 
 
 class Cell(Generic[M]):
@@ -83,19 +40,19 @@ class Cell(Generic[M]):
     Attributes:
         ref: the address.
         gave_up: whether it ended because it crashed too often.
+        attention: whether something is asked for between turns: to stop, to drain, to look at the
+            time. The only flag that a turn looks at.
+        last_active: when the last turn ended, or the life began.
     """
 
     __slots__ = (
         "_address",
-        "_attention",
         "_backoff",
         "_batch",
         "_closed",
         "_draining",
         "_ended",
-        "_idle_due",
         "_idle_s",
-        "_last_active",
         "_make",
         "_predecessor",
         "_release",
@@ -104,7 +61,9 @@ class Cell(Generic[M]):
         "_spec",
         "_stop_asked",
         "_watched",
+        "attention",
         "gave_up",
+        "last_active",
         "ref",
     )
 
@@ -134,11 +93,10 @@ class Cell(Generic[M]):
         self._closed = False
         self._stop_asked = False
         self._draining = False
-        self._idle_due = False
-        self._attention = False  # any of the three above: the only flag that a turn looks at
+        self.attention = False
         self._idle_s: float | None = None
         self._watched = False
-        self._last_active = services.clock()
+        self.last_active = services.clock()
 
     @property
     def name(self) -> str:
@@ -188,14 +146,72 @@ class Cell(Generic[M]):
         if self._closed or idle_s is None:
             self._watched = False
             return None
-        due = self._last_active + idle_s
+        due = self.last_active + idle_s
         if due > now:
             return due
-        # The actor looks itself, in its own task, and asks for the next look.
+        # The actor looks itself, after a turn, and asks for the next look.
         self._watched = False
-        self._idle_due = self._attention = True
+        self.attention = True
         self._address.mailbox.wake()
         return None
+
+    def stopping(self) -> bool:
+        """Whether this life is to end after the present turn."""
+        return self._stop_asked
+
+    def attend(self, actor: AnyActor[M]) -> bool:
+        """Act on what was asked for between turns; True ends this life."""
+        if self.stopping():
+            return True
+        mailbox = self._address.mailbox
+        if self._draining:
+            if not len(mailbox):
+                return True
+            mailbox.wake()  # what is left may be quiet
+            return False
+        self.attention = False
+        idle_s = self._idle_s
+        if idle_s is None:
+            return False
+        now = self._services.clock()
+        if self.last_active + idle_s <= now and not len(mailbox):
+            actor.on_idle()
+            if self.stopping():
+                return True
+            self._watch(now + idle_s)
+        else:
+            self._watch(self.last_active + idle_s)
+        return False
+
+    def crashed(self, exc: Exception) -> Crashed:
+        """Turn what an instance raised into data, and tell those concerned."""
+        reason = Crashed(exc)
+        address = self._address
+        log.error("actor.crashed", kind=address.kind, name=address.name, exc_info=exc)
+        self._recover_batch(reason)
+        address.fail_lost_asks(reason)
+        observer = self._services.observer
+        on_crash = self._spec.on_crash
+        try:
+            if observer is not None:
+                observer.crashed(address.kind, exc)
+            if on_crash is not None:
+                on_crash(address.name, reason)
+        except Exception:
+            # A broken listener must not keep the actor from its next life.
+            log.exception("actor.crash_listener_failed", kind=address.kind)
+        return reason
+
+    def end_life(self, reason: ExitReason | None = None) -> ExitReason:
+        """End this life as asked, or for `reason`, and return why; closed when no other may follow."""
+        if reason is None:
+            reason = Normal() if self._stop_asked else Shutdown()
+        if self._draining or not should_restart(self._spec.restart, reason):
+            self._close(reason)
+        else:
+            # A wish of the instance that is gone does not bind the next one.
+            self._stop_asked = False
+        return reason
 
     async def run(self) -> None:
         """Run until the actor ends for good; raises nothing but what is no Exception."""
@@ -207,7 +223,7 @@ class Cell(Generic[M]):
                     self._predecessor = None
                 reason = await self._lives()
         except Exception as exc:  # noqa: BLE001  the supervision boundary; reported as a crash
-            reason = self._crashed(exc)
+            reason = self.crashed(exc)
         finally:
             self._close(reason)
             self._address.finish(reason)
@@ -241,139 +257,39 @@ class Cell(Generic[M]):
             actor.bind(self)
             await actor.on_start()
         except Exception as exc:  # noqa: BLE001  the supervision boundary
-            reason: ExitReason = self._crashed(exc)
-            self._close_if_final(reason)
-            return reason
+            return self.end_life(self.crashed(exc))
         try:
             self._arm_idle(actor)
             if isinstance(actor, Actor):
-                await self._turns(actor)
+                turns = QueuedTurns(self, actor, self._address, self._batch, self._services)
+                reason = await turns.run()
             else:
-                await self._async_turns(actor)
-            reason = Normal() if self._stop_asked else Shutdown()
+                reason = await AsyncTurns(self, actor, self._address, self._batch, self._services).run()
         except Exception as exc:  # noqa: BLE001  the supervision boundary
-            reason = self._crashed(exc)
+            reason = self.end_life(self.crashed(exc))
         except BaseException:
             self._recover_batch(Shutdown())
             self._close(Shutdown())
             await self._goodbye(actor, Shutdown())  # noqa: ASYNC102  shields itself, bounded
             raise
-        self._close_if_final(reason)
         return await self._goodbye(actor, reason)
-
-    async def _turns(self, actor: Actor[M]) -> None:
-        address = self._address
-        mailbox = address.mailbox
-        batch = self._batch
-        clock = self._services.clock
-        observer = self._services.observer
-        on_batch = actor.on_batch
-        while True:
-            await mailbox.wait_nonempty()
-            messages = mailbox.drain()
-            if messages:
-                batch.load(messages)
-                on_batch(batch)
-                ended_at = clock()
-                self._last_active = ended_at
-                turn_s = ended_at - mailbox.drained_at
-                left = batch.remaining
-                if left:
-                    mailbox.restore(messages[-left:])
-                batch.clear()
-                done = len(messages) - left
-                address.batches += 1
-                address.messages += done
-                address.turn_s += turn_s
-                if turn_s > address.turn_max_s:  # noqa: PLR1730  a call costs more
-                    address.turn_max_s = turn_s
-                if observer is not None:
-                    observer.batch(address.kind, done, mailbox.waited_s, turn_s)
-            if self._attention and self._attend(actor):
-                return
-
-    async def _async_turns(self, actor: AsyncActor[M]) -> None:
-        address = self._address
-        mailbox = address.mailbox
-        batch = self._batch
-        clock = self._services.clock
-        observer = self._services.observer
-        while True:
-            await mailbox.wait_nonempty()
-            messages = mailbox.drain()
-            if messages:
-                began_at, waited_s = mailbox.drained_at, mailbox.waited_s
-                batch.load(messages)
-                for message in batch:
-                    await actor.receive(message)
-                    if self._stopping():
-                        break
-                ended_at = clock()
-                self._last_active = ended_at
-                turn_s = ended_at - began_at
-                _, rest = batch.split()
-                mailbox.restore(rest)
-                done = len(messages) - len(rest)
-                address.batches += 1
-                address.messages += done
-                address.turn_s += turn_s
-                address.turn_max_s = max(address.turn_max_s, turn_s)
-                if observer is not None:
-                    observer.batch(address.kind, done, waited_s, turn_s)
-            if self._attention and self._attend(actor):
-                return
-
-    def _attend(self, actor: AnyActor[M]) -> bool:
-        """Act on what was asked for between turns; True ends this life."""
-        if self._stopping():
-            return True
-        mailbox = self._address.mailbox
-        if self._draining:
-            if not len(mailbox):
-                return True
-            mailbox.wake()  # what is left may be quiet
-            return False
-        self._idle_due = self._attention = False
-        idle_s = self._idle_s
-        if idle_s is None:
-            return False
-        now = self._services.clock()
-        if self._last_active + idle_s <= now and not len(mailbox):
-            actor.on_idle()
-            if self._stopping():
-                return True
-            self._watch(now + idle_s)
-        else:
-            self._watch(self._last_active + idle_s)
-        return False
 
     def _arm_idle(self, actor: AnyActor[M]) -> None:
         self._idle_s = actor.idle_s if self._spec.idle_s is None else self._spec.idle_s
-        self._last_active = self._services.clock()
+        self.last_active = self._services.clock()
         if self._idle_s is not None:
-            self._watch(self._last_active + self._idle_s)
+            self._watch(self.last_active + self._idle_s)
 
     def _watch(self, at: float) -> None:
         if not self._watched:
             self._watched = True
             self._services.sweeper.watch(self, at)
 
-    def _stopping(self) -> bool:
-        """Whether this life is to end after the present turn."""
-        return self._stop_asked
-
     def _call_attention(self) -> None:
-        self._attention = True
+        self.attention = True
         self._address.mailbox.wake()
         if self._backoff is not None:
             self._backoff.cancel()
-
-    def _close_if_final(self, reason: ExitReason) -> None:
-        if self._draining or not should_restart(self._spec.restart, reason):
-            self._close(reason)
-        else:
-            # A wish of the instance that is gone does not bind the next one.
-            self._stop_asked = False
 
     def _close(self, reason: ExitReason) -> None:
         """Free the name, refuse all messages, give up those that wait; idempotent."""
@@ -383,25 +299,6 @@ class Cell(Generic[M]):
         self._release(self)
         for message in self._address.close(reason):
             self._discard(message, reason)
-
-    def _crashed(self, exc: Exception) -> Crashed:
-        """Turn what an instance raised into data, and tell those concerned."""
-        reason = Crashed(exc)
-        address = self._address
-        log.error("actor.crashed", kind=address.kind, name=address.name, exc_info=exc)
-        self._recover_batch(reason)
-        address.fail_lost_asks(reason)
-        observer = self._services.observer
-        on_crash = self._spec.on_crash
-        try:
-            if observer is not None:
-                observer.crashed(address.kind, exc)
-            if on_crash is not None:
-                on_crash(address.name, reason)
-        except Exception:
-            # A broken listener must not keep the actor from its next life.
-            log.exception("actor.crash_listener_failed", kind=address.kind)
-        return reason
 
     def _recover_batch(self, reason: ExitReason) -> None:
         """Keep what the batch had not reached; give up the message that it was at."""

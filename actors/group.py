@@ -9,10 +9,11 @@ from typing import Final, Generic, Protocol, TypeVar
 import trio
 
 from actors.actor import AnyActor
-from actors.cell import Cell, CellSpec, Services
+from actors.cell import Cell
 from actors.errors import ActorUnavailable, TooManyActors
 from actors.ref import Ref
 from actors.registry import Registry
+from actors.spec import CellSpec, Services
 
 M = TypeVar("M")
 
@@ -65,7 +66,7 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatistics:
-    """One look at a group; the sums go over the actors that live now.
+    """One look at a group.
 
     Attributes:
         kind: the group's kind.
@@ -75,9 +76,9 @@ class GroupStatistics:
         crashed_out: how often one was given up because it kept crashing.
         depth: messages that wait, in all.
         oldest_wait_s: the longest present wait for a turn.
-        refused: messages turned away.
-        dropped: messages dropped for newer ones.
-        restarts: instances that came after a first one.
+        refused: messages turned away so far, by actors that have ended as well.
+        dropped: messages dropped for newer ones, likewise.
+        restarts: instances that came after a first one, likewise.
     """
 
     kind: str
@@ -126,6 +127,8 @@ class ActorGroup(Generic[M]):
         self._all_ended = trio.Event()
         self._activated = 0
         self._crashed_out = 0
+        # Of the actors that have ended.
+        self._refused = self._dropped = self._restarts = 0
 
     def __len__(self) -> int:
         """Count the actors that take messages."""
@@ -165,9 +168,9 @@ class ActorGroup(Generic[M]):
             crashed_out=self._crashed_out,
             depth=sum(mailbox.depth for mailbox in mailboxes),
             oldest_wait_s=max((mailbox.oldest_wait_s for mailbox in mailboxes), default=0.0),
-            refused=sum(mailbox.refused for mailbox in mailboxes),
-            dropped=sum(mailbox.dropped for mailbox in mailboxes),
-            restarts=sum(actor.restarts for actor in actors),
+            refused=self._refused + sum(mailbox.refused for mailbox in mailboxes),
+            dropped=self._dropped + sum(mailbox.dropped for mailbox in mailboxes),
+            restarts=self._restarts + sum(actor.restarts for actor in actors),
         )
 
     async def stop(self) -> None:
@@ -215,6 +218,10 @@ class ActorGroup(Generic[M]):
     def _release(self, cell: Cell[M]) -> None:
         self._cells.drop(cell)
         self._stopping[cell.name] = cell.ref
+        ended = cell.ref.statistics()
+        self._refused += ended.mailbox.refused
+        self._dropped += ended.mailbox.dropped
+        self._restarts += ended.restarts
         if cell.gave_up:
             self._crashed_out += 1
             now = self._host.services.clock()

@@ -9,76 +9,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 from trio.lowlevel import reschedule
 
 from actors.errors import ActorError, MailboxFull
+from actors.mailbox_spec import RESERVE_FRACTION, MailboxSpec, MailboxStatistics, Overflow
 
 M = TypeVar("M")
 
-RESERVE_FRACTION: Final = 0.25  # enough that a flooded room can still be moderated
+
+class Consumer(Protocol):
+    """Who takes the messages of a mailbox, when it does not wait in a task of its own."""
+
+    def mail_came(self) -> None:
+        """Note that there is something to take; must not take it at once, nor raise."""
 
 
-class Overflow(Enum):
-    """What happens to an ordinary message for which there is no room."""
+class _SleepingTask:
+    """A consumer that waits in its task."""
 
-    REFUSE = "refuse"  # the sender gets MailboxFull; nothing was enqueued
-    WAIT = "wait"  # `put` waits for room, `put_nowait` refuses
-    DROP_OLDEST = "drop_oldest"  # the oldest ordinary message makes room and is counted
+    __slots__ = ("_task",)
 
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self._task: Final = task
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailboxSpec:
-    """The size and policy of a mailbox, as data.
-
-    Attributes:
-        capacity: messages that may wait; at least 1.
-        overflow: what happens to an ordinary message that finds no room.
-        reserve_fraction: share of the capacity that only control messages may use; 0 to below 1.
-    """
-
-    capacity: int = 1024
-    overflow: Overflow = Overflow.REFUSE
-    reserve_fraction: float = RESERVE_FRACTION
-
-    def __post_init__(self) -> None:
-        """Refuse a mailbox that could hold nothing.
-
-        Raises:
-            ValueError: naming the field.
-        """
-        if self.capacity < 1:
-            raise ValueError("capacity must be at least 1")
-        if not 0 <= self.reserve_fraction < 1:
-            raise ValueError("reserve_fraction must be at least 0 and below 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailboxStatistics:
-    """One look at a mailbox.
-
-    Attributes:
-        depth: messages that wait now.
-        capacity: how many may wait.
-        high_water: the most that ever waited.
-        enqueued: messages ever taken in, those dropped later included.
-        refused: messages that were turned away because it was full.
-        dropped: messages that made room for newer ones.
-        oldest_wait_s: seconds since the first message came that asked for a turn and has not got
-            it; 0 when none waits.
-    """
-
-    depth: int
-    capacity: int
-    high_water: int
-    enqueued: int
-    refused: int
-    dropped: int
-    oldest_wait_s: float
+    def mail_came(self) -> None:
+        """End the wait."""
+        reschedule(self._task)
 
 
 class _Sender(Generic[M]):
@@ -160,7 +119,7 @@ class Mailbox(Generic[M]):
         self._tags: list[bool] | None = [] if overflow is Overflow.DROP_OLDEST else None
         self._quiet = 0
         self._loud_since = 0.0
-        self._waiter: trio.lowlevel.Task | None = None
+        self._waiter: Consumer | None = None
         self._woken = False
         self._senders: dict[trio.lowlevel.Task, _Sender[M]] = {}
         self._error: Callable[[], ActorError] | None = None
@@ -199,7 +158,7 @@ class Mailbox(Generic[M]):
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            reschedule(waiter)
+            waiter.mail_came()
 
     def put_quiet(self, message: M) -> None:
         """Enqueue as control without asking for a turn.
@@ -244,14 +203,20 @@ class Mailbox(Generic[M]):
         if sender.error is not None:
             raise sender.error
 
-    def drain(self) -> list[M]:
+    def drain(self, now: float | None = None) -> list[M]:
         """Take everything that waits, oldest first; empty when nothing does.
 
-        Senders that wait for room get it now, so their messages are the next batch's first.
+        Senders that wait for room get it now, so their messages are the next batch's first. A
+        `wake` that nobody waited for is used up.
+
+        Args:
+            now: the clock, from a caller who has just read it.
         """
         items = self._items
         depth = len(items)
-        now = self._clock()
+        self._woken = False
+        if now is None:
+            now = self._clock()
         self.drained_at = now
         self.waited_s = now - self._loud_since if depth > self._quiet else 0.0
         if not depth:
@@ -286,6 +251,27 @@ class Mailbox(Generic[M]):
         """Show what waits, oldest first, without taking it."""
         return tuple(self._items)
 
+    def notify(self, consumer: Consumer) -> bool:
+        """Tell the one consumer, once, when a message asks for a turn or `wake` is called.
+
+        Returns:
+            False when one already did; the consumer is not told then. Quiet messages do not count.
+
+        Raises:
+            RuntimeError: another one waits already.
+        """
+        if self._woken or len(self._items) > self._quiet:
+            self._woken = False
+            return False
+        if self._waiter is not None:
+            raise RuntimeError("a mailbox has one consumer")
+        self._waiter = consumer
+        return True
+
+    def dismiss(self) -> None:
+        """Tell nobody any more, until the next `notify`."""
+        self._waiter = None
+
     async def wait_nonempty(self) -> None:
         """Wait until a message asks for a turn, or `wake` is called; for the one consumer.
 
@@ -297,13 +283,9 @@ class Mailbox(Generic[M]):
 
         Cancellation: nothing is lost; what waits keeps waiting.
         """
-        if self._woken or len(self._items) > self._quiet:
+        if not self.notify(_SleepingTask(trio.lowlevel.current_task())):
             await trio.lowlevel.checkpoint()
-            self._woken = False
             return
-        if self._waiter is not None:
-            raise RuntimeError("a mailbox has one consumer")
-        self._waiter = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
         self._woken = False
 
@@ -313,7 +295,7 @@ class Mailbox(Generic[M]):
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            reschedule(waiter)
+            waiter.mail_came()
 
     def close_to_ordinary(self, error: Callable[[], ActorError]) -> None:
         """Refuse ordinary messages from now on, with a fresh `error` each; control still enters.
@@ -387,5 +369,5 @@ class Mailbox(Generic[M]):
             reschedule(sender.task)
 
     def _abort_wait(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._waiter = None
+        self.dismiss()
         return trio.lowlevel.Abort.SUCCEEDED

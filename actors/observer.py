@@ -8,8 +8,8 @@ from typing import Protocol
 class TurnObserver(Protocol):
     """Told about every batch and every crash, by kind and never by name.
 
-    Called in the actor's own task: it must be quick, must not block, and an error that it raises
-    in `batch` counts as a crash of the actor that it watches.
+    Called at the end of the actor's turn: it must be quick, must not block, and an error that it
+    raises in `batch` counts as a crash of the actor that it watches.
     """
 
     def batch(self, kind: str, messages: int, wait_s: float, turn_s: float, /) -> None:

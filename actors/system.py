@@ -12,16 +12,18 @@ from typing import Final, Never, Protocol, TypeVar
 import trio
 
 from actors.actor import Actor, AnyActor, AsyncActor
-from actors.cell import Cell, CellSpec, Services
+from actors.cell import Cell
 from actors.errors import ActorUnavailable, TooManyActors
+from actors.executor import Executor
 from actors.group import ActorGroup, Runnable
 from actors.idle import IdleSweeper
-from actors.mailbox import RESERVE_FRACTION, MailboxSpec, Overflow
+from actors.mailbox_spec import RESERVE_FRACTION, MailboxSpec, Overflow
 from actors.messages import Crashed, ExitReason, Restart
 from actors.observer import TurnObserver
 from actors.ref import Ref
 from actors.registry import Registry
 from actors.restart import RestartPolicy
+from actors.spec import CellSpec, Services
 
 M = TypeVar("M")
 
@@ -330,14 +332,18 @@ async def open_system(
     if max_actors < 1:
         raise ValueError("max_actors must be at least 1")
     sweeper = IdleSweeper()
+    clock = trio.lowlevel.current_clock().current_time
+    executor = Executor(clock)
     services = Services(
-        clock=trio.lowlevel.current_clock().current_time,
+        clock=clock,
         rng=rng or random.Random(),  # noqa: S311  spreads restarts, guards nothing
         observer=observer,
         sweeper=sweeper,
+        executor=executor,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sweeper.run, name="actors: idle sweeper")
+        nursery.start_soon(executor.run, name="actors: executor")
         system = ActorSystem(nursery, services=services, max_actors=max_actors)
         try:
             yield system

@@ -108,10 +108,11 @@ class BatchLoader(Generic[K, V]):
         return lookup.value
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Serve `get`s until cancelled; then every caller gets `Unavailable`.
+        """Serve `get`s until cancelled; then every caller gets `Unavailable`, until it is run again.
 
         An error of `load` goes to the callers of its batch, and the next batch is served.
         """
+        self._closed = False
         task_status.started()
         try:
             while True:
@@ -123,6 +124,7 @@ class BatchLoader(Generic[K, V]):
             self._closed = True
             for lookup in (*self._running.values(), *self._queued.values()):
                 lookup.fail(Unavailable("look-ups have ended"))
+            self._running = {}
             self._queued.clear()
 
     async def _serve_one_batch(self) -> None:

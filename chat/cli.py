@@ -5,31 +5,37 @@ line or the settings are wrong; 130 interrupted. Errors are lines on standard er
 """
 
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from getpass import getuser
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from platform import python_version
 from signal import SIGINT, SIGTERM
-from time import time_ns
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import structlog
 import trio
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from chat.auth import create_token
+from chat.client_options import split_url
 from chat.config import Config
-from chat.config_sources import ConfigError, LoadedConfig, load_config
+from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, load_config
+from chat.descriptors import allow_files
 from chat.errors import ChatError
 from chat.logs import configure_logging
 from chat.offline import open_database_of
+from chat.open_store import describe_database, wall_clock_ms
 from chat.server import Addresses
 from chat.server import serve as serve_until
+from chat.terminal_text import room_name_problem
 from storage import PostgresStore, StorageError, migrate
 
 EXIT_OK: Final = 0
@@ -40,6 +46,13 @@ EXIT_INTERRUPTED: Final = 130
 _EXPECTED: Final = (ChatError, StorageError, OSError)
 _DEFAULT_URL: Final = "ws://127.0.0.1:8000/ws"
 _DAY_MS: Final = 86_400_000
+_DAYS_MAX: Final = 36_500
+_SPEED_MAX: Final = 1e9
+_OPTIONS: Final[Mapping[str, str]] = {"rate_limits": "--no-rate-limits"}
+"""Options that are not called as their settings are."""
+_DATABASE_KEYS: Final = ("data_dir", "database_url")
+_OTHER_FILES: Final = 250
+"""Descriptors besides those of clients: the database's, listeners', operators', and some to spare."""
 
 _log = structlog.get_logger()
 
@@ -55,40 +68,67 @@ config_app: Final = App(name="config", help="The server's settings.")
 app.command(token_app)
 app.command(config_app)
 
-DataDir = Annotated[Path | None, Parameter(help="The embedded database's directory [PARLEY_DATA_DIR].")]
-DatabaseUrl = Annotated[
-    str | None, Parameter(help="A PostgreSQL of yours instead of the embedded one [PARLEY_DATABASE_URL].")
-]
-ConfigFile = Annotated[Path | None, Parameter(help="A TOML file with settings [PARLEY_CONFIG].")]
-Host = Annotated[str | None, Parameter(help="The address to serve on [PARLEY_HOST].")]
-Port = Annotated[int | None, Parameter(help="The port to serve on; 0: any [PARLEY_PORT].")]
-NoRateLimits = Annotated[
-    bool, Parameter(negative=(), help="For testers: no limits per second [PARLEY_RATE_LIMITS=off].")
-]
+
+class UsageMistake(ChatError):
+    """The command line asks for what makes no sense."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DatabaseOptions:
+    """Which database is meant."""
+
+    data_dir: Annotated[
+        Path | None, Parameter(help="The embedded database's directory [PARLEY_DATA_DIR].")
+    ] = None
+    database_url: Annotated[
+        str | None, Parameter(help="A PostgreSQL of yours instead of the embedded one [PARLEY_DATABASE_URL].")
+    ] = None
+    config: Annotated[Path | None, Parameter(help="A TOML file with settings [PARLEY_CONFIG].")] = None
+
+    def overrides(self) -> dict[str, object]:
+        """What was given, by setting; None: it was not."""
+        return {"data_dir": self.data_dir, "database_url": self.database_url}
+
+    def load(self) -> LoadedConfig:
+        """The settings of these options, the environment and the file.
+
+        Raises:
+            ConfigError: they cannot be used.
+        """
+        return load_config(
+            environ=os.environ, overrides=self.overrides(), options=_OPTIONS, config_file=self.config
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions(DatabaseOptions):
+    """Where and how to serve."""
+
+    host: Annotated[str | None, Parameter(help="The address to serve on [PARLEY_HOST].")] = None
+    port: Annotated[int | None, Parameter(help="The port to serve on; 0: any [PARLEY_PORT].")] = None
+    no_rate_limits: Annotated[
+        bool, Parameter(negative=(), help="For testers: no limits per second [PARLEY_RATE_LIMITS=off].")
+    ] = False
+
+    def overrides(self) -> dict[str, object]:
+        """See `DatabaseOptions.overrides`."""
+        rate_limits = False if self.no_rate_limits else None
+        return {**super().overrides(), "host": self.host, "port": self.port, "rate_limits": rate_limits}
+
+
+UserRole = Literal["user", "moderator", "admin"]
 Url = Annotated[str | None, Parameter(help="The server's address, ws://HOST:PORT/ws [PARLEY_URL].")]
+EncodingOption = Annotated[Literal["msgpack", "json"], Parameter(help="Of the protocol.")]
 
 
 @app.command
-def serve(
-    *,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    config: ConfigFile = None,
-    no_rate_limits: NoRateLimits = False,
-) -> int:
+def serve(*, options: ServerOptions | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
-    loaded = _load(
-        config,
-        host=host,
-        port=port,
-        data_dir=data_dir,
-        database_url=database_url,
-        rate_limits=False if no_rate_limits else None,
-    )
+    loaded = (options or ServerOptions()).load()
     _configure_logging(loaded.config)
-    return trio.run(_serve, loaded.config)
+    return trio.run(_serve, loaded)
 
 
 @app.command
@@ -101,11 +141,14 @@ def connect(
     token: Annotated[
         str | None, Parameter(help="Come as a registered user; best in PARLEY_TOKEN: arguments can be seen.")
     ] = None,
-    encoding: Annotated[Literal["msgpack", "json"], Parameter(help="Of the protocol.")] = "msgpack",
+    encoding: EncodingOption = "msgpack",
 ) -> int:
     """Talk from a terminal: /join, /history, /who, /quit; it reconnects by itself."""
     from chat.terminal import run_terminal  # noqa: PLC0415  the server needs none of it
 
+    problem = room_name_problem(room)
+    if problem is not None:
+        raise UsageMistake(problem)
     token = token or os.environ.get("PARLEY_TOKEN") or None
     guest = None if token else (name or _own_name())
     return trio.run(
@@ -120,9 +163,13 @@ def replay(
     *,
     url: Url = None,
     speed: Annotated[
-        float | None, Parameter(help="Times as fast as it was; default: as fast as it goes.")
+        float | None,
+        Parameter(
+            help="Times as fast as it was; default: as fast as it goes.",
+            validator=validators.Number(gt=0, lte=_SPEED_MAX),
+        ),
     ] = None,
-    encoding: Annotated[Literal["msgpack", "json"], Parameter(help="Of the protocol.")] = "msgpack",
+    encoding: EncodingOption = "msgpack",
     fresh: Annotated[bool, Parameter(negative=(), help="Play in rooms of this replay's own.")] = False,
     suffix: Annotated[str, Parameter(help="Added to the rooms' names.")] = "",
     json: Annotated[bool, Parameter(negative=(), help="Print the report as JSON.")] = False,
@@ -145,15 +192,13 @@ def replay(
 
 
 @app.command(name="migrate")
-def migrate_command(
-    *, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: ConfigFile = None
-) -> int:
+def migrate_command(*, options: DatabaseOptions | None = None) -> int:
     """Bring the database's schema up to this version. `serve` does it too."""
-    loaded = _load(config, data_dir=data_dir, database_url=database_url)
-    _configure_logging(loaded.config)
+    config = (options or DatabaseOptions()).load().config
+    _configure_logging(config)
 
     async def run() -> int:
-        async with open_database_of(loaded.config) as database:
+        async with open_database_of(config, make=True) as database:
             applied = await migrate(database)
         print(f"applied: {', '.join(applied)}" if applied else "nothing to do: the schema is up to date")
         return EXIT_OK
@@ -166,19 +211,25 @@ def token_create(
     user: Annotated[str, Parameter(help="The display name; the user is created if there is none.")],
     /,
     *,
-    role: Annotated[str | None, Parameter(help="user (a new user's default), moderator or admin.")] = None,
-    days: Annotated[int | None, Parameter(help="How long the token is good for; default: for ever.")] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    config: ConfigFile = None,
+    role: Annotated[
+        UserRole | None, Parameter(help="What the user may do; a new user is a `user` by default.")
+    ] = None,
+    days: Annotated[
+        int | None,
+        Parameter(
+            help="How long the token is good for; default: for ever.",
+            validator=validators.Number(gte=1, lte=_DAYS_MAX),
+        ),
+    ] = None,
+    options: DatabaseOptions | None = None,
 ) -> int:
     """Make a token for a user and print it, the only time that it is shown. The server may be running."""
-    loaded = _load(config, data_dir=data_dir, database_url=database_url)
-    _configure_logging(loaded.config)
+    config = (options or DatabaseOptions()).load().config
+    _configure_logging(config)
 
     async def run() -> int:
-        now_ms = time_ns() // 1_000_000
-        async with open_database_of(loaded.config) as database:
+        now_ms = wall_clock_ms()
+        async with open_database_of(config, make=False) as database:
             await migrate(database)
             issued = await create_token(
                 PostgresStore(database),
@@ -188,7 +239,10 @@ def token_create(
                 random_bytes=os.urandom,
                 expires_at_ms=None if days is None else now_ms + days * _DAY_MS,
             )
-        _say(f"a token for {issued.user.name} ({issued.user.user_id}, {issued.user.role}):")
+        _say(
+            f"a token for {issued.user.name} ({issued.user.user_id}, {issued.user.role})"
+            f" in the {describe_database(config)}:"
+        )
         print(issued.token)
         return EXIT_OK
 
@@ -196,25 +250,9 @@ def token_create(
 
 
 @config_app.command(name="check")
-def config_check(
-    *,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    config: ConfigFile = None,
-    no_rate_limits: NoRateLimits = False,
-) -> int:
+def config_check(*, options: ServerOptions | None = None) -> int:
     """Check the settings as `serve` would, and print each with where it came from."""
-    loaded = _load(
-        config,
-        host=host,
-        port=port,
-        data_dir=data_dir,
-        database_url=database_url,
-        rate_limits=False if no_rate_limits else None,
-    )
-    for setting in loaded.settings():
+    for setting in (options or ServerOptions()).load().settings():
         print(f"{setting.key} = {setting.value}  ({setting.origin})")
     return EXIT_OK
 
@@ -237,6 +275,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _complain(str(error).replace("\n", " "))
         return EXIT_USAGE
+    except UsageMistake as error:
+        _complain(str(error))
+        return EXIT_USAGE
     except ConfigError as error:
         for mistake in error.mistakes:
             _complain(str(mistake))
@@ -244,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except _EXPECTED as error:
-        _complain(str(error))
+        _complain(_words(error))
         return EXIT_FAILED
     except BaseExceptionGroup as group:
         return _explain(group)
@@ -258,8 +299,15 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
     if not all(isinstance(error, _EXPECTED) for error in errors):
         raise group  # a bug: the traceback is what is wanted
     for error in errors:
-        _complain(str(error))
+        _complain(_words(error))
     return EXIT_FAILED
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, without the system's numbers."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -270,14 +318,16 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def _serve(config: Config) -> int:
+async def _serve(loaded: LoadedConfig) -> int:
     """Serve until the first signal has drained the server, or the second one has cut that short."""
+    wanted = loaded.config.connections_max + _OTHER_FILES
+    files = allow_files(wanted)
     stop = trio.Event()
     drained = False
     with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey_signals, signals, stop, nursery.cancel_scope)
-            await serve_until(config, stop=stop, task_status=_Announcement(config))
+            await serve_until(loaded.config, stop=stop, task_status=_Announcement(loaded, files, wanted))
             drained = True
             nursery.cancel_scope.cancel()
     return EXIT_OK if drained else EXIT_FAILED
@@ -292,15 +342,23 @@ async def _obey_signals(signals: AsyncIterator[int], stop: trio.Event, at_once: 
 
 
 class _Announcement:
-    """Tells people where the server is, once it is there."""
+    """Tells people where the server is, once it is there.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    Args:
+        loaded: its settings.
+        files: descriptors that it may open.
+        wanted: how many it needs when it is full.
+    """
+
+    def __init__(self, loaded: LoadedConfig, files: int, wanted: int) -> None:
+        self._loaded = loaded
+        self._files = files
+        self._wanted = wanted
 
     def started(self, value: Addresses | None = None) -> None:
         """Print the address, and the next thing to type."""
         assert value is not None  # noqa: S101  `serve` has addresses to tell
-        addresses, config = value, self._config
+        addresses, config = value, self._loaded.config
         ops = (
             "off"
             if addresses.ops_port is None
@@ -316,9 +374,39 @@ class _Announcement:
         if config.guests_allowed:
             print(f"  {program} connect{where}")
         else:
-            print(f"  {program} token create NAME")
+            print(f"  {program} token create NAME{_same_database(self._loaded)}")
             print(f"  PARLEY_TOKEN=pt_... {program} connect{where}")
         sys.stdout.flush()
+        if self._files < self._wanted:
+            _log.warning(
+                "server.few_files",
+                files=self._files,
+                wanted=self._wanted,
+                hint="raise the limit on open files (ulimit -n, LimitNOFILE=), or lower connections_max",
+            )
+
+
+def _same_database(loaded: LoadedConfig) -> str:
+    """The options with which another command, in another terminal, finds the database of these settings."""
+    told = ""
+    for key in _DATABASE_KEYS:
+        origin = loaded.origins.get(key)
+        if origin is None:
+            continue
+        value = str(loaded.config.data_dir) if key == "data_dir" else _without_password(loaded.config)
+        from_file = not origin.startswith(("--", ENV_PREFIX))
+        option, value = ("--config", origin) if from_file else ("--" + key.replace("_", "-"), value)
+        if f" {option} " not in told:
+            told += f" {option} {shlex.quote(value)}"
+    return told
+
+
+def _without_password(config: Config) -> str:
+    """The database's address, fit for a terminal."""
+    parts = urlsplit(config.database_dsn or "")
+    user, at, place = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return parts._replace(netloc=f"{name}{colon and ':PASSWORD'}{at}{place}").geturl()
 
 
 def _program() -> str:
@@ -334,13 +422,26 @@ def _program() -> str:
 
 
 def _client_url(url: str | None) -> str:
-    """Where the server is: as told, or by the variables that the server itself would obey."""
+    """Where the server is: as told, or by the variables that the server itself would obey.
+
+    Raises:
+        UsageMistake: no WebSocket address.
+    """
     url = url or os.environ.get("PARLEY_URL")
-    if url:
-        return url
-    host = os.environ.get("PARLEY_HOST") or "127.0.0.1"
-    port = os.environ.get("PARLEY_PORT") or "8000"
-    return _reachable(f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws")
+    if not url:
+        host = os.environ.get("PARLEY_HOST") or "127.0.0.1"
+        port = os.environ.get("PARLEY_PORT") or "8000"
+        url = _reachable(f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws")
+    try:
+        _, host, port_number, _ = split_url(url)
+    except ValueError as error:
+        raise UsageMistake(f"--url {url}: {error}") from error
+    scheme, told, _ = url.partition("://")
+    if told and scheme in {"http", "https"}:
+        where = f"[{host}]" if ":" in host else host
+        better = f"{'wss' if scheme == 'https' else 'ws'}://{where}:{port_number}/ws"
+        raise UsageMistake(f"{url} is no WebSocket address: use --url {better}")
+    return url
 
 
 def _reachable(url: str) -> str:
@@ -353,10 +454,6 @@ def _own_name() -> str:
         return getuser()
     except OSError:  # a user id without a name, as in a container
         return "guest"
-
-
-def _load(config_file: Path | None, **overrides: object) -> LoadedConfig:
-    return load_config(environ=os.environ, overrides=overrides, config_file=config_file)
 
 
 def _configure_logging(config: Config) -> None:

@@ -11,7 +11,7 @@ is cheaper and holds everything up while it runs.
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -60,6 +60,17 @@ STEADY_S: Final = 30.0
 _ABNORMAL: Final = 1006
 _POLICY: Final = 1008
 _TERMINAL: Final = range(4500, 5000)
+_NOT_HERE: Final = frozenset({400, 401, 403, 404, 405, 410, 421, 426})
+"""Statuses of the handshake that asking again does not change."""
+_REFUSALS: Final[Mapping[int, str]] = {
+    403: "the server lets nobody in from here (403)",
+    404: "there is no chat server at this path (404); it is /ws",
+    421: "the server is not meant to be reached by this name (421)",
+    429: "too many connections from here (429)",
+    502: "the server behind the proxy is away (502)",
+    503: "the server is starting, stopping or overloaded (503)",
+}
+"""What an HTTP answer to the handshake means."""
 
 
 @dataclass(slots=True)
@@ -70,6 +81,8 @@ class _End:
     reason: str = ""
     retry_after_s: float | None = None
     final: bool = False
+    not_here: bool = False
+    """The server said that this is no address of its own, or no place for us: HTTP 4xx."""
     welcomed_at_s: float | None = None
 
 
@@ -282,6 +295,10 @@ class Client(ClientRequests):
             if end.final:
                 self.end(ConnectionEnded(end.code, end.reason))
                 return
+            if end.not_here and not self._connections:
+                # Later it may be a proxy whose server is being exchanged.
+                self.end(ConnectFailed(f"no connection to {self._host}: {end.reason}"))
+                return
             now_s = trio.current_time()
             if end.welcomed_at_s is not None and now_s - end.welcomed_at_s >= STEADY_S:
                 self._backoff.reset()
@@ -310,8 +327,12 @@ class Client(ClientRequests):
             trio_websocket.ConnectionClosed,
             ServerMisbehaved,
         ) as group:
+            first = _first(group)
+            end.not_here = isinstance(first, trio_websocket.ConnectionRejected) and (
+                first.status_code in _NOT_HERE
+            )
             if not end.reason:
-                end.reason = _first(group)
+                end.reason = _in_words(first)
         return end
 
     async def _over(self, inner: trio.abc.Stream, end: _End, timeout_s: float) -> None:
@@ -443,11 +464,18 @@ class Client(ClientRequests):
                 await self._wake.wait()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    """The first failure of a group in words: the others are its consequences."""
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of a group: the others are its consequences."""
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
+    return exc
+
+
+def _in_words(exc: BaseException) -> str:
+    if isinstance(exc, trio_websocket.ConnectionRejected):
+        status = exc.status_code
+        return _REFUSALS.get(status, f"the server answered with HTTP {status}")
     return str(exc) or type(exc).__name__
 
 

@@ -5,6 +5,7 @@ is `config_sources`' business; building a `Config` by hand (tests do) looks at n
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -55,6 +56,14 @@ def _check_origin(value: str) -> str:
     return value.lower()
 
 
+def _check_host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,253}", value) or "://" in value:
+        raise ValueError("a host is a name or an address, without scheme and port")
+    if ":" in value:
+        ipaddress.IPv6Address(value)
+    return value.lower()
+
+
 def _check_database_url(value: SecretStr) -> SecretStr:
     if urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
         raise ValueError("a database URL begins with postgresql://")
@@ -91,6 +100,10 @@ class Config(BaseSettings):
         tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split_list)
     ] = ()
     """Origins whose web pages may connect besides those of the same host."""
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_host)], ...], NoDecode, BeforeValidator(_split_list)
+    ] = ()
+    """Names, without port, that `Host` may hold beside loopback's; none: on loopback no other, else any."""
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "node-1"
     """This node's name, as clients and logs see it."""
 
@@ -129,6 +142,9 @@ class Config(BaseSettings):
     list_per_s: Rate = 10.0
     list_burst: Count = 30
     """History and lists of a session."""
+    create_per_s: Rate = 0.2
+    create_burst: Count = 10
+    """Rooms that a user makes; guests from elsewhere than loopback: that their address makes."""
     search_per_s: Rate = 1.0
     search_burst: Count = 5
     """Searches of a session."""
@@ -186,8 +202,6 @@ class Config(BaseSettings):
     """For a slow connection to take what its system buffer could not (4002)."""
 
     # Load
-    lag_overload_s: Seconds = 0.5
-    """The event loop's lateness (p99 of 10 s) from which the server calls itself overloaded."""
     gc_tune: bool = True
     """Whether the garbage collector is set for many connections (docs/operations.md)."""
 
@@ -336,6 +350,15 @@ class Config(BaseSettings):
         return is_loopback(self.host)
 
     @property
+    def hosts_served(self) -> tuple[str, ...] | None:
+        """The names that `Host` may hold besides loopback's; None: any.
+
+        A web page can have its own name lead to this machine (DNS rebinding): to a server that only this
+        machine should reach, such a name is an intruder's.
+        """
+        return self.allowed_hosts if self.allowed_hosts or self.loopback else None
+
+    @property
     def guests_allowed(self) -> bool:
         """Whether people without a token are let in, `auto` being decided."""
         if self.guests == "auto":
@@ -366,6 +389,7 @@ class Config(BaseSettings):
             "typing": rate(self.typing_per_s, self.typing_burst),
             "presence": rate(self.presence_per_s, self.presence_burst),
             "list": rate(self.list_per_s, self.list_burst),
+            "create": rate(self.create_per_s, self.create_burst),
             "search": rate(self.search_per_s, self.search_burst),
             "frames": rate(self.frame_per_s, self.frame_burst),
             "frames_abuse_s": self.frame_abuse_s if self.rate_limits else None,

@@ -91,6 +91,7 @@ def load_config(
     *,
     environ: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
+    options: Mapping[str, str] | None = None,
     config_file: Path | None = None,
 ) -> LoadedConfig:
     """Read the settings from everywhere, check them as a whole, and say where each came from.
@@ -98,6 +99,7 @@ def load_config(
     Args:
         environ: the environment; names without the prefix are ignored.
         overrides: from the command line, by setting; None values do not count as given.
+        options: what the option is called where it is not `--` and the setting's name, by setting.
         config_file: the TOML file; None: that of `PARLEY_CONFIG`, if it is set.
 
     Raises:
@@ -113,7 +115,8 @@ def load_config(
     for key, value in _read_environment(environ, mistakes).items():
         values[key], origins[key] = value, ENV_PREFIX + key.upper()
     for key, value in given.items():
-        values[key], origins[key] = value, "--" + key.replace("_", "-")
+        values[key] = value
+        origins[key] = (options or {}).get(key) or "--" + key.replace("_", "-")
     known = {key: value for key, value in values.items() if key in Config.model_fields}
     mistakes.extend(
         Mistake(key=key, origin=origins[key], problem=_unknown(key, Config.model_fields))

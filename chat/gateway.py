@@ -4,7 +4,7 @@ Whatever goes wrong with one connection ends here: a handler's exception would o
 (trio-websocket 0.12 runs handlers in its own nursery).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ import structlog
 import trio
 import trio_websocket
 
+from chat.addresses import address_key
 from chat.codec import CODECS, JSON, Codec
 from chat.config import is_loopback
 from chat.errors import CloseCode
@@ -23,6 +24,7 @@ from chat.ops import Answer, json_answer, text_answer
 from chat.protocol import AnyRequest
 from chat.rate_limit import KeyedBuckets
 from chat.session import Session
+from chat.session_line import WaitingLine
 from chat.session_services import SessionServices
 from chat.transport import (
     CloseCause,
@@ -40,6 +42,8 @@ RETRY_CRASHED_S: Final = 1.0
 LAST_WORDS_S: Final = 1.0
 """For what is queued on a connection that is being closed already."""
 
+_HEALTH: Final = (b"/healthz", b"/readyz")
+"""Asked for by machines under any name, and no secret."""
 _CLOSED: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed)
 
 
@@ -53,6 +57,8 @@ class GatewayLimits:
         hello_frame_max_bytes: a frame before the welcome.
         frame_max_bytes: a frame after it.
         allowed_origins: web origins that may connect besides the server's own.
+        hosts_served: names that `Host` may hold besides loopback's; None: any.
+        bye_retry_after_s: when a client may come back that came while the server was stopping.
     """
 
     connections_max: int
@@ -61,6 +67,8 @@ class GatewayLimits:
     hello_frame_max_bytes: int
     frame_max_bytes: int
     allowed_origins: Sequence[str]
+    hosts_served: Collection[str] | None
+    bye_retry_after_s: float
 
 
 class Gateway:
@@ -71,7 +79,7 @@ class Gateway:
         finish: does what a session waits for (`SessionDesk.finish`).
         new_session_id: unique among this server's sessions.
         spread: a factor about 1 for each session's times, so that they do not beat together.
-        by_address: the limit on new connections from one address; None: no limit.
+        by_address: the limit on new connections from one address (`address_key`); None: no limit.
     """
 
     def __init__(
@@ -125,7 +133,7 @@ class Gateway:
         if (
             by_address is not None
             and not is_loopback(stream.peer)
-            and by_address.take(stream.peer, self._services.clock())
+            and by_address.take(address_key(stream.peer), self._services.clock())
         ):
             self._counts.handshakes_failed += 1
             return
@@ -144,24 +152,35 @@ class Gateway:
         except h11.RemoteProtocolError:
             await self._refuse(stream, text_answer(400, "that is not HTTP"))
             return
-        if request.target.partition(b"?")[0] != b"/ws":
-            await self._answer_http(stream, request)
-            return
+        path = request.target.partition(b"?")[0]
         headers = _by_name(request)
-        if b"websocket" not in headers.get(b"upgrade", b"").lower():
-            await self._refuse(stream, text_answer(426, "this address speaks WebSocket"))
-            return
+        if path not in _HEALTH and not self._host_served(headers):
+            await self._refuse(stream, text_answer(421, "this server has another name (allowed_hosts)"))
+        elif path != b"/ws":
+            await self._answer_http(stream, request)
+        else:
+            await self._answer_upgrade(stream, request, headers)
+
+    async def _answer_upgrade(
+        self, stream: ConnectionStream, request: h11.Request, headers: Mapping[bytes, bytes]
+    ) -> None:
         codec = self._choose_codec(headers)
-        if request.http_version < b"1.1":
-            await self._refuse(stream, text_answer(400, "a WebSocket begins with HTTP/1.1 (RFC 6455, 4.1)"))
+        if b"websocket" not in headers.get(b"upgrade", b"").lower():
+            answer = text_answer(426, "this address speaks WebSocket")
+        elif request.http_version < b"1.1":
+            answer = text_answer(400, "a WebSocket begins with HTTP/1.1 (RFC 6455, 4.1)")
+        elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            answer = text_answer(400, "a handshake has no body: it would be read as frames")
         elif codec is None:
-            await self._refuse(stream, text_answer(400, "none of the subprotocols is known"))
+            answer = text_answer(400, "none of the subprotocols is known")
         elif not self._origin_allowed(headers):
-            await self._refuse(stream, text_answer(403, "that origin may not connect"))
+            answer = text_answer(403, "that origin may not connect")
         elif not self._readiness.is_ready or self._connections > self._limits.connections_max:
-            await self._refuse(stream, json_answer(503, {"error": "overloaded"}))
+            answer = json_answer(503, {"error": "overloaded"})
         else:
             await self._serve_websocket(stream, codec, offered=b"sec-websocket-protocol" in headers)
+            return
+        await self._refuse(stream, answer)
 
     # -- HTTP ------------------------------------------------------------------------------------------
 
@@ -197,10 +216,20 @@ class Gateway:
         if text in self._limits.allowed_origins:
             return True
         try:
-            netloc = urlsplit(text).netloc
+            scheme, netloc = urlsplit(text)[:2]
         except ValueError:
             return False
+        if scheme not in {"http", "https"}:
+            return False
         return netloc == headers.get(b"host", b"").decode("ascii", "replace").lower() != ""
+
+    def _host_served(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the request was meant for this server, and not for a name that was made to lead here."""
+        hosts = self._limits.hosts_served
+        if hosts is None:
+            return True
+        name = _host_name(headers.get(b"host", b""))
+        return is_loopback(name) or name in hosts
 
     # -- WebSocket -------------------------------------------------------------------------------------
 
@@ -209,7 +238,11 @@ class Gateway:
         session: Session | None = None
         ws: trio_websocket.WebSocketConnection | None = None
 
+        handshake = trio.CancelScope()
+
         def on_closed(cause: CloseCause) -> None:
+            # A handshake that was refused, or whose peer left, has no more to wait for.
+            handshake.cancel()
             if ws is not None and ws.closed is not None and cause is CloseCause.LOCAL:
                 # trio-websocket 0.12 ends a connection whose peer breaks the framing without a close frame.
                 # Where one was sent the outbox takes nothing more, and this has no effect.
@@ -219,19 +252,21 @@ class Gateway:
 
         async with trio.open_nursery() as nursery:
             try:
-                with trio.move_on_after(limits.handshake_timeout_s):
+                stream.on_closed(on_closed)
+                handshake.deadline = trio.current_time() + limits.handshake_timeout_s
+                with handshake:
                     request = await trio_websocket.wrap_server_stream(
                         nursery, stream, max_message_size=limits.frame_max_bytes + 1, receive_buffer_size=None
                     )
                     session = self._open_session(stream, codec, nursery)
                     stream.max_frame_bytes = limits.hello_frame_max_bytes
                     stream.enable_short_cut(
-                        session.on_frame, on_too_large=session.on_too_large, on_control=session.on_control
+                        session.on_frame, on_too_large=session.on_too_large, on_passed=session.on_control
                     )
                     stream.on_overflow(session.on_overflow)
-                    stream.on_closed(on_closed)
                     ws = await request.accept(subprotocol=codec.subprotocol if offered else None)
                 if ws is not None and session is not None:
+                    self._enter(session)
                     await self._pump(ws, stream, session)
             except Exception:
                 if session is not None:
@@ -262,12 +297,18 @@ class Gateway:
             self._counts.sessions_json += 1
         else:
             self._counts.sessions_msgpack += 1
-        self._sessions[session_id] = session
-        session.start_worker = lambda: nursery.start_soon(self._work, session)
+        session.start_worker = lambda line: nursery.start_soon(self._work, session, line)
         return session
 
-    async def _work(self, session: Session) -> None:
-        await session.work(self._finish)
+    def _enter(self, session: Session) -> None:
+        """Put a session into the books, now that it can be told something: a `bye` above all."""
+        self._sessions[session.session_id] = session
+        if self._readiness.state == "draining":
+            # It was let in before the drain began, which has passed it by.
+            session.end(CloseCode.SHUTDOWN, "the server is stopping", self._limits.bye_retry_after_s)
+
+    async def _work(self, session: Session, line: WaitingLine) -> None:
+        await session.work(line, self._finish)
 
     async def _pump(
         self, ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, session: Session
@@ -311,6 +352,15 @@ class Gateway:
             # trio-websocket's reader may be closing the stream: it is cancelled next, and its sending too.
             await stream.aclose()
             await stream.outbox.wait_sent()
+
+
+def _host_name(host: bytes) -> str:
+    """The name in a `Host` header, without port, brackets and the root's dot; "" for what is none."""
+    try:
+        name = urlsplit(b"//" + host).hostname
+    except ValueError:
+        return ""
+    return "" if name is None else name.decode("ascii", "replace").removesuffix(".")
 
 
 def _close_frame(code: int) -> bytes:

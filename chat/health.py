@@ -71,22 +71,14 @@ class Readiness:
 class LoopLag:
     """Measures how late the event loop wakes a task that asked to be woken at a given time.
 
+    What follows from it is the pressure governor's business (`chat.pressure`).
+
     Args:
         window: how many measurements count.
-        readiness: told under "loop_lag" when the p99 passes `overload_s`, and when it is below half of it.
-        overload_s: from where the loop counts as overloaded.
     """
 
-    def __init__(
-        self,
-        *,
-        window: int = LAG_WINDOW,
-        readiness: Readiness | None = None,
-        overload_s: float = math.inf,
-    ) -> None:
+    def __init__(self, *, window: int = LAG_WINDOW) -> None:
         self._late_s: deque[float] = deque(maxlen=window)
-        self._readiness = readiness
-        self._overload_s = overload_s
 
     def percentile_s(self, fraction: float) -> float:
         """The lateness that this fraction of the latest measurements does not exceed; 0.0 before the first.
@@ -112,15 +104,8 @@ class LoopLag:
         return self.percentile_s(1.0)
 
     def note(self, late_s: float) -> None:
-        """Take one measurement in, and tell the readiness what has changed."""
+        """Take one measurement in."""
         self._late_s.append(late_s)
-        if self._readiness is None:
-            return
-        p99_s = self.p99_s()
-        if p99_s >= self._overload_s:
-            self._readiness.overload("loop_lag", f"the event loop is {p99_s * 1000:.0f} ms late")
-        elif p99_s < self._overload_s / 2:
-            self._readiness.relieve("loop_lag")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Measure ten times a second until cancelled."""

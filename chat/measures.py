@@ -55,6 +55,7 @@ class Counts:
     """Everything that is counted where it happens; callers add to the attributes.
 
     Attributes:
+        accepts_failed: times that a connection could not be accepted for want of descriptors or memory.
         connections_opened: WebSocket connections accepted.
         connections_closed: of those, gone again.
         handshakes_failed: connections that never became a WebSocket (bad request, origin, too slow).
@@ -69,23 +70,24 @@ class Counts:
         duplicates: `ok`s that repeat an earlier one (`dup`).
         events: events that rooms put in order.
         deliveries: event frames put into outboxes, one for each receiver.
-        shed_frames: ephemeral frames that were dropped because a connection was slow.
+        ephemeral_deliveries: the same for frames outside the log (`typing`); shed ones do not count.
         slow_consumers: connections ended because their outbox was full.
         rewinds: subscribers told `rewind`.
         gaps: subscribers told `gap`.
         rooms_activated: rooms that came into memory.
         rooms_passivated: idle rooms that left it.
         http_requests: requests that were not for a WebSocket, clients' port and operators' port together.
-        logs_dropped: repeated warnings that were counted instead of logged.
     """
 
     __slots__ = (
+        "accepts_failed",
         "acks",
         "bad_frames",
         "connections_closed",
         "connections_opened",
         "deliveries",
         "duplicates",
+        "ephemeral_deliveries",
         "events",
         "frames_in",
         "gaps",
@@ -93,24 +95,24 @@ class Counts:
         "hellos",
         "hellos_refused",
         "http_requests",
-        "logs_dropped",
         "rewinds",
         "rooms_activated",
         "rooms_passivated",
         "sends",
         "sessions_json",
         "sessions_msgpack",
-        "shed_frames",
         "slow_consumers",
     )
 
     def __init__(self) -> None:
+        self.accepts_failed = 0
         self.acks = 0
         self.bad_frames = 0
         self.connections_closed = 0
         self.connections_opened = 0
         self.deliveries = 0
         self.duplicates = 0
+        self.ephemeral_deliveries = 0
         self.events = 0
         self.frames_in = 0
         self.gaps = 0
@@ -118,14 +120,12 @@ class Counts:
         self.hellos = 0
         self.hellos_refused = 0
         self.http_requests = 0
-        self.logs_dropped = 0
         self.rewinds = 0
         self.rooms_activated = 0
         self.rooms_passivated = 0
         self.sends = 0
         self.sessions_json = 0
         self.sessions_msgpack = 0
-        self.shed_frames = 0
         self.slow_consumers = 0
 
 
@@ -153,33 +153,29 @@ class TurnMetrics:
 class FlushMetrics:
     """Fulfils the flusher's observer: what leaves in one round of sends."""
 
-    __slots__ = ("frames", "seconds", "sent_bytes", "sizes_bytes")
+    __slots__ = ("frames", "seconds", "sizes_bytes")
 
     def __init__(self) -> None:
         self.frames = Histogram(SIZES)
         self.sizes_bytes = Histogram(BYTES)
         self.seconds = Histogram(SECONDS)
-        self.sent_bytes = 0
 
     def flush(self, frames: int, size_bytes: int, seconds: float) -> None:
         """One round is done: so many frames and bytes left, and it took so long."""
         self.frames.observe(frames)
         self.sizes_bytes.observe(size_bytes)
         self.seconds.observe(seconds)
-        self.sent_bytes += size_bytes
 
 
 class WriterMetrics:
-    """Fulfils `storage.WriterObserver`: batches, commits, retries, and what was parked."""
+    """Fulfils `storage.WriterObserver`: batches and commits. What else happens stands in `statistics()`."""
 
-    __slots__ = ("commit_s", "parked", "retries", "rows", "sizes_bytes")
+    __slots__ = ("commit_s", "rows", "sizes_bytes")
 
     def __init__(self) -> None:
         self.rows = Histogram(SIZES)
         self.sizes_bytes = Histogram(BYTES)
         self.commit_s = Histogram(SECONDS)
-        self.retries = 0
-        self.parked = 0
 
     def batch_committed(self, *, rows: int, batch_bytes: int, commit_s: float) -> None:
         """See `WriterObserver`."""
@@ -189,10 +185,8 @@ class WriterMetrics:
 
     def batch_failed(self, error: Exception, *, failures: int, retry_s: float) -> None:
         """See `WriterObserver`."""
-        del error, failures, retry_s  # the writer logs them
-        self.retries += 1
+        # The writer logs and counts them.
 
     def row_parked(self, error: str) -> None:
         """See `WriterObserver`."""
-        del error  # kept with the row
-        self.parked += 1
+        # The error is kept with the row, and the writer counts.

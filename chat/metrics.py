@@ -5,8 +5,9 @@ types (locks, label look-ups) are built from those only when somebody scrapes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -21,6 +22,26 @@ from chat.errors import CloseCode, ErrorCode
 from chat.measures import SECONDS, Counts, FlushMetrics, Histogram, TurnMetrics, WriterMetrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+S = TypeVar("S")
+Kind = Literal["counter", "gauge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure(Generic[S]):
+    """One number out of a part's statistics.
+
+    Attributes:
+        kind: a counter never falls.
+        name: without the prefix `parley_`, with its unit: `outbox_bytes`; a counter's without `_total`.
+        documentation: one sentence.
+        get: finds it in the statistics.
+    """
+
+    kind: Kind
+    name: str
+    documentation: str
+    get: Callable[[S], float]
 
 
 class Metrics:
@@ -48,7 +69,8 @@ class Metrics:
         self.refused: Counter[ErrorCode] = Counter()
         self.closed: Counter[CloseCode] = Counter()
         self.registry = CollectorRegistry(auto_describe=False)
-        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._names: set[str] = set()
+        self._sources: list[Callable[[], Iterator[Metric]]] = []
         self.registry.register(_ServerCollector(self))
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
@@ -62,21 +84,43 @@ class Metrics:
         Raises:
             ValueError: the name is taken.
         """
-        if name in self._gauges:
-            raise ValueError(f"there is a gauge {name} already")
-        self._gauges[name] = (documentation, read)
+        self.add_source(read, [Figure("gauge", name, documentation, float)])
+
+    def add_source(self, read: Callable[[], S], figures: Sequence[Figure[S]]) -> None:
+        """Publish numbers that a part of the server keeps; it is looked at once at every scrape.
+
+        Args:
+            read: takes one look; quick, does not block, does not raise.
+            figures: what to publish of it.
+
+        Raises:
+            ValueError: a name is taken.
+        """
+        for figure in figures:
+            if figure.name in self._names:
+                raise ValueError(f"there is a figure {figure.name} already")
+            self._names.add(figure.name)
+
+        def look() -> Iterator[Metric]:
+            statistics = read()
+            for figure in figures:
+                make = _counter if figure.kind == "counter" else _gauge
+                yield make(figure.name, figure.documentation, figure.get(statistics))
+
+        self._sources.append(look)
 
     def render(self) -> bytes:
         """All metrics in Prometheus's text format, as `CONTENT_TYPE` says."""
         return generate_latest(self.registry)
 
-    def gauges(self) -> Iterator[tuple[str, str, float]]:
-        """Every gauge with its documentation and its present value."""
-        for name, (documentation, read) in self._gauges.items():
-            yield name, documentation, read()
+    def looks(self) -> Iterator[Metric]:
+        """The figures of every source, as of now."""
+        for look in self._sources:
+            yield from look()
 
 
 _COUNTERS: Final = (
+    ("accepts_failed", "Times that the system gave no descriptor or memory for a connection."),
     ("connections_opened", "WebSocket connections accepted."),
     ("connections_closed", "WebSocket connections gone again."),
     ("handshakes_failed", "Connections that never became a WebSocket."),
@@ -89,14 +133,13 @@ _COUNTERS: Final = (
     ("duplicates", "Messages answered ok as known before."),
     ("events", "Events ordered by rooms."),
     ("deliveries", "Event frames put into outboxes."),
-    ("shed_frames", "Ephemeral frames dropped for slow connections."),
+    ("ephemeral_deliveries", "Typing frames put into outboxes."),
     ("slow_consumers", "Connections ended for a full outbox."),
     ("rewinds", "Subscribers told to rewind."),
     ("gaps", "Subscribers told of a gap."),
     ("rooms_activated", "Rooms that came into memory."),
     ("rooms_passivated", "Idle rooms that left memory."),
     ("http_requests", "Plain HTTP requests."),
-    ("logs_dropped", "Repeated warnings counted instead of logged."),
 )
 
 
@@ -111,8 +154,7 @@ class _ServerCollector(Collector):
         counts = metrics.counts
         for name, documentation in _COUNTERS:
             yield _counter(name, documentation, float(getattr(counts, name)))
-        for name, documentation, value in metrics.gauges():
-            yield GaugeMetricFamily(f"parley_{name}", documentation, value=value)
+        yield from metrics.looks()
         yield GaugeMetricFamily(
             "parley_connections",
             "WebSocket connections open now.",
@@ -155,9 +197,6 @@ class _ServerCollector(Collector):
     def _batches(self) -> Iterator[Metric]:
         metrics = self._metrics
         flushes, writers = metrics.flushes, metrics.writers
-        yield _counter("sent_bytes", "Bytes handed to sockets.", flushes.sent_bytes)
-        yield _counter("writer_retries", "Batches that had to be written again.", writers.retries)
-        yield _counter("writer_parked", "Rows that the database refuses for ever.", writers.parked)
         for name, documentation, histogram in (
             ("flush_frames", "Frames in one round of sends.", flushes.frames),
             ("flush_bytes", "Bytes in one round of sends.", flushes.sizes_bytes),
@@ -165,7 +204,7 @@ class _ServerCollector(Collector):
             ("commit_rows", "Rows in one transaction.", writers.rows),
             ("commit_bytes", "Size of the rows in one transaction.", writers.sizes_bytes),
             ("commit_seconds", "Duration of one transaction.", writers.commit_s),
-            ("ok_seconds", "From a send's arrival to its ok.", metrics.ok_s),
+            ("ok_seconds", "From a send's arrival to its ok, of one message in eight.", metrics.ok_s),
             ("gc_pause_seconds", "Stops for garbage collection.", metrics.gc_pause_s),
         ):
             yield HistogramMetricFamily(
@@ -175,3 +214,7 @@ class _ServerCollector(Collector):
 
 def _counter(name: str, documentation: str, value: float) -> Metric:
     return CounterMetricFamily(f"parley_{name}", documentation, value=value)
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"parley_{name}", documentation, value=value)

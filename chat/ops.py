@@ -4,6 +4,7 @@ It is a port of its own, on loopback by default, so that what it tells stays wit
 the clients' port is full. h11 does the protocol; limits are those of protocol.md 9.
 """
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -54,16 +55,16 @@ async def open_ops_listeners(
         any_if_taken: whether another free port will do when this one is taken.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: it cannot be bound, with words that name the address.
     """
     try:
         return await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
-        if not any_if_taken:
-            words = f"cannot serve operators on {host} port {port}: {error.strerror}"
+        if not any_if_taken or error.errno != errno.EADDRINUSE:
+            words = f"cannot listen on {host}:{port} for operators: {error.strerror}"
             raise OSError(error.errno, words) from error
-        _log.warning("ops.port_taken", host=host, port=port)
-        return await trio.open_tcp_listeners(0, host=host)
+    _log.warning("ops.port_taken", host=host, port=port)
+    return await open_ops_listeners(host, 0)
 
 
 async def serve_ops(

@@ -20,10 +20,11 @@ from typing import ClassVar, Final, assert_never
 
 import trio
 
-from actors import Actor, Batch
-from chat.errors import Refused
+from actors import Actor, Batch, ExitReason
+from chat.errors import ErrorCode, Refused
 from chat.peers import Broadcast, Peer
 from chat.presence_messages import (
+    EndWatch,
     MembersChanged,
     MessageSent,
     PresenceMessage,
@@ -45,8 +46,11 @@ from chat.presence_users import SessionId
 from chat.protocol import Envelope, Status, ok
 from chat.typing_state import TypingShown, TypingState, Typist
 
-TURN_MESSAGES: Final = 512
-"""After so many messages the others get their turn: at 5 us a message, below 3 ms."""
+TURN_STEPS: Final = 1500
+"""After so many the others get their turn, about 2 ms: see `PresenceState.take_steps`."""
+MESSAGE_STEPS: Final = 3
+"""What a message costs besides: 5 us."""
+RETRY_S: Final = 1.0
 
 
 class Overflowed(Exception):
@@ -112,14 +116,23 @@ class Presence(Actor[PresenceMessage]):
             raise Overflowed
         self._now = trio.current_time()
         self._at_ms = services.now_ms()
-        left = TURN_MESSAGES
+        state = self._state
+        left = TURN_STEPS
         for message in batch:
             self.receive(message)
-            left -= 1
-            if not left:
+            left -= MESSAGE_STEPS + state.take_steps()
+            if left <= 0:
                 break
         self._advance(self._now, self._at_ms)
-        services.alarm.set(self._next_deadline())
+        self._go_on(left)
+        more = state.busy or services.waiting.next is not None
+        services.alarm.set(self._now if more else self._next_deadline())
+
+    async def on_stop(self, reason: ExitReason) -> None:
+        """Answer those who wait for a large room: a next life, if there is one, knows nothing of it."""
+        del reason
+        for message in self._services.waiting.clear():
+            refuse(message, Refused(ErrorCode.UNAVAILABLE, "presence was restarted", retry_after_s=RETRY_S))
 
     def receive(self, message: PresenceMessage) -> None:
         """Work on one message, as of the time at which its batch began."""
@@ -136,14 +149,8 @@ class Presence(Actor[PresenceMessage]):
                     peer = message.peer
                     state.say(peer.session_id, message.status, message.text, now=now, at_ms=at_ms)
                     peer.reply(ok(message.request_id))
-                case WatchRoom():
-                    self._watch_room(message, now)
-                case WatchUsers():
-                    snapshot = state.watch_users(message.peer.session_id, message.users)
-                    self._stale.discard((message.peer.session_id, None))
-                    message.peer.reply(_watched(message.request_id, None, snapshot))
-                case Unwatch():
-                    self._unwatch(message)
+                case WatchRoom() | WatchUsers() | Unwatch() | EndWatch():
+                    self._watch(message, now)
                 case MembersChanged():
                     state.members_changed(message.room, message.joined, message.left, now=now)
                 case Typing():
@@ -177,29 +184,84 @@ class Presence(Actor[PresenceMessage]):
         if self._stale:
             self._stale = {stale for stale in self._stale if stale[0] != session_id}
 
+    def _go_on(self, left: int) -> None:
+        """Do a turn's worth of what is too long for one, then answer those who waited for it."""
+        state = self._state
+        waiting = self._services.waiting
+        if state.busy:
+            for room in state.work(now=self._now):
+                waiting.open(room)
+        left -= state.take_steps()
+        # One in any case: a full mailbox must not keep them waiting for ever.
+        while (message := waiting.next) is not None:
+            try:
+                self._show_room(message)
+            except Refused as refused:
+                refuse(message, refused)
+            waiting.pop()
+            left -= MESSAGE_STEPS + state.take_steps()
+            if left <= 0:
+                break
+
+    def _watch(self, message: WatchRoom | WatchUsers | Unwatch | EndWatch, now: float) -> None:
+        match message:
+            case WatchRoom():
+                self._watch_room(message, now)
+            case WatchUsers():
+                session_id = message.peer.session_id
+                snapshot = self._state.watch_users(session_id, message.users)
+                self._stale.discard((session_id, None))
+                message.peer.reply(_watched(message.request_id, None, snapshot))
+            case Unwatch():
+                self._unwatch(message, now)
+            case EndWatch():
+                self._end_watch(message, now)
+            case _:
+                assert_never(message)
+
     def _watch_room(self, message: WatchRoom, now: float) -> None:
-        session_id = message.peer.session_id
-        snapshot = self._state.watch_room(
-            session_id,
+        waiting = self._services.waiting
+        ready = self._state.open_room(
+            message.peer.session_id,
             message.room,
             epoch=message.epoch,
             roster=message.roster,
             cursor=message.cursor,
-            limit=message.limit,
             now=now,
+        )
+        if not ready:
+            waiting.hold(message.room)
+        # Behind those who wait, so that of two pages that one session asks for the later one counts.
+        if ready and message.room not in waiting:
+            self._show_room(message)
+        else:
+            waiting.add(message)
+
+    def _show_room(self, message: WatchRoom) -> None:
+        session_id = message.peer.session_id
+        snapshot = self._state.watch_room(
+            session_id, message.room, cursor=message.cursor, limit=message.limit
         )
         self._stale.discard((session_id, message.room))
         message.peer.reply(_watched(message.request_id, message.room, snapshot))
 
-    def _unwatch(self, message: Unwatch) -> None:
+    def _unwatch(self, message: Unwatch, now: float) -> None:
         session_id = message.peer.session_id
         if message.room is not None:
-            self._state.unwatch_room(session_id, message.room)
+            for waiting in self._services.waiting.withdraw(message.room, session_id=session_id):
+                refuse(waiting, Refused(ErrorCode.CONFLICT, "unwatched before it could be shown"))
+            self._state.unwatch_room(session_id, message.room, now=now)
             self._stale.discard((session_id, message.room))
         if message.users:
             self._state.unwatch_users(session_id, message.users)
         if message.request_id is not None:
             message.peer.reply(ok(message.request_id))
+
+    def _end_watch(self, message: EndWatch, now: float) -> None:
+        for waiting in self._services.waiting.withdraw(message.room, user_id=message.user_id):
+            refuse(waiting, Refused(ErrorCode.NOT_MEMBER, "you have left the room"))
+        for session_id in self._state.end_watch(message.room, message.user_id, now=now):
+            self._stale.discard((session_id, message.room))
 
     def _type(self, message: Typing, now: float) -> None:
         peer = message.peer

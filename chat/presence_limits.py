@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-LEVEL_MAX: Final = 4
-"""The highest level of pressure (docs/protocol.md 4)."""
-
 DELIVERIES_PER_S: Final = 10_000
 """What one room's diffs may cost, in deliveries a second: below a tenth of a core at 8 us each."""
 CHANGES_PER_DELIVERY: Final = 10
@@ -41,6 +38,11 @@ class PresenceLimits:
         rooms_max: rooms that a session may watch at once.
         request_users_max: users in one request.
         users_max: users that a session may watch by id at once.
+        slice_members: members of a room that are read, or forgotten, in one go: a millisecond.
+        keep_s: seconds that a room's members are kept after its last watcher.
+        keep_rooms_max: rooms that are kept so; the oldest are forgotten first.
+        keep_members_max: members of all these rooms together, about 300 bytes each; the one watched last is
+            kept whatever its size.
     """
 
     grace_s: float = 15.0
@@ -50,6 +52,10 @@ class PresenceLimits:
     rooms_max: int = 50
     request_users_max: int = 100
     users_max: int = 100
+    slice_members: int = 500
+    keep_s: float = 60.0
+    keep_rooms_max: int = 256
+    keep_members_max: int = 200_000
 
     def __post_init__(self) -> None:
         """Refuse limits that make no sense.
@@ -61,6 +67,16 @@ class PresenceLimits:
             raise ValueError("grace_s must be from 0 to 3600")
         if not 0 < self.interval_min_s <= self.interval_max_s:
             raise ValueError("interval_min_s must be above 0 and not above interval_max_s")
-        for name in ("full_list_max", "rooms_max", "request_users_max", "users_max"):
+        if not 0 <= self.keep_s <= 3600:  # noqa: PLR2004  as above
+            raise ValueError("keep_s must be from 0 to 3600")
+        for name in (
+            "full_list_max",
+            "rooms_max",
+            "request_users_max",
+            "users_max",
+            "slice_members",
+            "keep_rooms_max",
+            "keep_members_max",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

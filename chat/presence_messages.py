@@ -80,7 +80,7 @@ class WatchUsers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwatch:
-    """`unwatch`, from the session; answered here. Also told by the session when its user leaves the room.
+    """`unwatch`, from the session; answered here.
 
     Attributes:
         request_id: None: nobody waits for an answer.
@@ -92,6 +92,14 @@ class Unwatch:
     request_id: int | None
     room: str | None = None
     users: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWatch:
+    """From the room, in the turn in which a user lost the right to see its members."""
+
+    room: str
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +152,7 @@ PresenceMessage = (
     | WatchRoom
     | WatchUsers
     | Unwatch
+    | EndWatch
     | MembersChanged
     | Typing
     | MessageSent

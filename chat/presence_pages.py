@@ -10,10 +10,10 @@ never something newer that a later diff would not correct.
 - `UserList`: the users that one session watches by id, and its own user.
 """
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from chat.presence_order import MemberOrder
 from chat.presence_users import SessionId, View
 
 Item = Mapping[str, object]
@@ -91,56 +91,52 @@ def _differs(shown: Item, view: View) -> bool:
 
 
 class WatchedRoom:
-    """The roster of a room that somebody watches, its counts, and its watched pages.
+    """The members of a room that somebody watches, their counts, and its watched pages; empty at first.
 
     Args:
         name: the room.
         epoch: the ownership under which the room actor gave the roster.
-        roster: every member.
-        view_of: how a user is seen by others.
 
     Attributes:
-        names: display name by user id: the roster.
+        members: with their display names.
         pages: by the cursor after which they begin, and their size.
+        changed: who came or went since the roster that is being read; None when none is.
         due: when the next diffs are due; None when nothing waits.
         earliest: no diffs before this time: what the last ones cost.
     """
 
     __slots__ = (
-        "_order",
         "away",
+        "changed",
         "dnd",
         "due",
         "earliest",
         "epoch",
+        "members",
         "name",
-        "names",
         "online",
         "pages",
     )
 
-    def __init__(self, name: str, epoch: int, roster: Iterable[Member], *, view_of: ViewOf) -> None:
+    def __init__(self, name: str, epoch: int) -> None:
         self.name = name
         self.epoch = epoch
-        self.names: dict[str, str] = {member.user_id: member.name for member in roster}
-        self._order: list[str] = sorted(self.names)
+        self.members = MemberOrder()
         self.online = self.away = self.dnd = 0
-        for user_id in self._order:
-            self._count(view_of(user_id), 1)
         self.pages: dict[tuple[str, int], RoomPage] = {}
+        self.changed: set[str] | None = None
         self.due: float | None = None
         self.earliest = float("-inf")
 
     @property
     def counts(self) -> Counts:
         """The room's counts now."""
-        return Counts(self.online, self.away, self.dnd, len(self._order))
+        return Counts(self.online, self.away, self.dnd, len(self.members))
 
     def window(self, after: str, limit: int) -> tuple[Sequence[str], str | None]:
         """The first `limit` members after a cursor, by user id, and the cursor of those that follow."""
-        start = bisect_right(self._order, after) if after else 0
-        users = self._order[start : start + limit]
-        return users, users[-1] if start + limit < len(self._order) else None
+        users, more = self.members.window(after, limit)
+        return users, users[-1] if more else None
 
     def move(self, before: View, after: View) -> None:
         """Count a member whose view changed."""
@@ -149,20 +145,16 @@ class WatchedRoom:
 
     def join(self, user_id: str, name: str, view: View) -> bool:
         """Add a member; False when it was one already (its name is taken over for later)."""
-        known = user_id in self.names
-        self.names[user_id] = name
-        if known:
+        if not self.members.add(user_id, name):
             return False
-        insort(self._order, user_id)
         self._count(view, 1)
         self._repage(user_id)
         return True
 
     def leave(self, user_id: str, view: View) -> bool:
         """Remove a member; False when it was none."""
-        if self.names.pop(user_id, None) is None:
+        if not self.members.remove(user_id):
             return False
-        del self._order[bisect_left(self._order, user_id)]
         self._count(view, -1)
         self._repage(user_id)
         return True
@@ -220,7 +212,7 @@ class RoomPage:
         self.limit = limit
         self.version = FIRST_VERSION
         users, self.next = room.window(after, limit)
-        self.shown: dict[str, Item] = {one: item(one, room.names[one], view_of(one)) for one in users}
+        self.shown: dict[str, Item] = {one: item(one, room.members.name(one), view_of(one)) for one in users}
         self.counts = room.counts
         self.watchers: dict[SessionId, None] = {}
         self.marked: dict[str, None] = {}
@@ -254,14 +246,14 @@ class RoomPage:
                 changes.append({"user": user_id, "left": True})
             for user_id in users:
                 if user_id not in self.shown:
-                    made = item(user_id, room.names[user_id], view_of(user_id))
+                    made = item(user_id, room.members.name(user_id), view_of(user_id))
                     self.shown[user_id] = made
                     added.append(user_id)
                     changes.append({**made, "joined": True})
         for user_id in self.marked:
             shown = self.shown.get(user_id)
             if shown is not None and _differs(shown, view := view_of(user_id)):
-                made = item(user_id, room.names[user_id], view)
+                made = item(user_id, room.members.name(user_id), view)
                 self.shown[user_id] = made
                 changes.append(made)
         self.marked.clear()

@@ -9,6 +9,7 @@ from actors import ActorDied, ExitReason, MailboxFull, MailboxSpec, Ref
 from chat.errors import ErrorCode, Refused
 from chat.peers import Peer
 from chat.presence_messages import (
+    EndWatch,
     MembersChanged,
     MessageSent,
     PresenceMessage,
@@ -84,8 +85,9 @@ class PresencePort:
             request_id: the request's.
             room: the room.
             epoch: its ownership.
-            roster: all of its members in any order, never changed afterwards; read only when nobody watches
-                the room yet or `epoch` is new, so keep it until the members change.
+            roster: all of its members in any order, never changed afterwards; read only when nobody has
+                watched the room for a while or `epoch` is new, so keep it until the members change. A large
+                one is read a slice in a turn, and the answer comes after that.
             cursor: the request's.
             limit: the request's.
         """
@@ -108,8 +110,16 @@ class PresencePort:
     def unwatch(
         self, peer: Peer, request_id: int | None, *, room: str | None = None, users: Sequence[str] = ()
     ) -> None:
-        """`unwatch`; presence answers, unless `request_id` is None (the user may see the room no more)."""
+        """`unwatch`; presence answers, unless `request_id` is None."""
         self._ask(Unwatch(peer=peer, request_id=request_id, room=room, users=users))
+
+    def end_watch(self, room: str, user_id: str) -> None:
+        """A user may see a room's members no more; from the room, in the turn it happened.
+
+        The watches of the room by all of the user's sessions end silently, those that wait for an answer get
+        `not_member`. A `watch` that the room passes on later, because the user is back, counts again.
+        """
+        self._tell(EndWatch(room=room, user_id=user_id))
 
     def members_changed(self, room: str, *, joined: Sequence[Member], left: Sequence[str]) -> None:
         """Somebody became a member, or stopped being one; from the room, in the turn it happened."""

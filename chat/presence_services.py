@@ -8,6 +8,7 @@ from chat.alarm import Alarm
 from chat.peers import Broadcast
 from chat.presence_limits import PresenceLimits
 from chat.presence_messages import SessionOpened
+from chat.presence_waiting import WaitingWatches
 from chat.typing_state import TypingLimits
 
 
@@ -63,6 +64,7 @@ class PresenceServices:
         typing_limits: see `TypingState`.
         statistics: counted by every life.
         typing_rooms: rooms in which somebody may be typing: a message anywhere else is not worth telling.
+        waiting: watches that wait for large rosters: a crash must not leave them unanswered.
         hidden: users who are here, but invisible: a crash must not reveal them.
         overflowed: set by the port when something was lost; the next turn crashes over it.
     """
@@ -75,5 +77,6 @@ class PresenceServices:
     alarm: Alarm = field(default_factory=Alarm)
     statistics: PresenceStatistics = field(default_factory=PresenceStatistics)
     typing_rooms: set[str] = field(default_factory=set)
+    waiting: WaitingWatches = field(default_factory=WaitingWatches)
     hidden: set[str] = field(default_factory=set[str])
     overflowed: bool = False

@@ -1,8 +1,9 @@
 """PURE: presence of one node: sessions in, versioned diffs for watchers out (docs/protocol.md 3-4).
 
 No I/O and no clock: `now` (seconds, monotonic) and `at_ms` (milliseconds since 1970 UTC) come in with every
-call. Who is how available is `presence_users`' business, what watchers were shown is `presence_pages`'; this
-file joins the two: it knows which pages and lists show whom, marks them, and says when their diffs are due.
+call. Who is how available is `presence_users`' business, what watchers were shown is `presence_pages`', who
+is a member is `presence_rosters`'; this file joins them: it knows which pages and lists show whom, marks
+them, and says when their diffs are due.
 
 A change of one user costs one mark for each page and list that shows the user, and one count for each watched
 room that the user is a member of; a diff costs what it carries, once for a page, however many watch it.
@@ -13,9 +14,11 @@ from heapq import heappop, heappush
 from typing import NamedTuple, TypeVar
 
 from chat.errors import ErrorCode, Refused
-from chat.presence_limits import LEVEL_MAX, PresenceLimits, diff_interval_s
+from chat.presence_limits import PresenceLimits, diff_interval_s
 from chat.presence_pages import Counts, Delta, Item, Member, RoomPage, UserList, WatchedRoom, item
+from chat.presence_rosters import Rosters
 from chat.presence_users import Change, SessionId, UserBook, View
+from chat.pressure_state import LEVEL_MAX
 from chat.protocol import Status
 
 K = TypeVar("K")
@@ -44,7 +47,7 @@ class PresenceStatistics(NamedTuple):
     Attributes:
         sessions: that are open.
         users: with a session that is open or in its grace.
-        rooms: that are watched.
+        rooms: whose members are known: watched now, or a moment ago.
         pages: of them that are watched.
         members: in the rosters of those rooms, each room counted by itself.
         shown: users shown on a page or watched by id, each counted by itself.
@@ -62,7 +65,7 @@ class PresenceState:
     """Presence of one node.
 
     Bounds: users by the sessions that are open or in their grace; watches by `limits` for each session;
-    rosters by the rooms that are watched. What is marked is bounded by what is shown.
+    rosters as `Rosters` says. What is marked is bounded by what is shown.
 
     Args:
         limits: how much a session may watch, and how patient presence is.
@@ -78,18 +81,17 @@ class PresenceState:
         "_limits",
         "_listed_by",
         "_lists",
-        "_rooms",
-        "_rooms_of",
+        "_rosters",
         "_serial",
         "_shown_on",
+        "_steps",
     )
 
     def __init__(self, limits: PresenceLimits, hidden: set[str] | None = None) -> None:
         self._limits = limits
         self._book = UserBook(grace_s=limits.grace_s)
         self._lists: dict[SessionId, UserList] = {}
-        self._rooms: dict[str, WatchedRoom] = {}
-        self._rooms_of: dict[str, list[WatchedRoom]] = {}
+        self._rosters = Rosters(limits, view_of=self._book.public)
         self._shown_on: dict[str, dict[RoomPage, None]] = {}
         self._listed_by: dict[str, dict[UserList, None]] = {}
         # The serial settles ties, so that two feeds are never compared.
@@ -98,6 +100,7 @@ class PresenceState:
         self._hidden = set[str]() if hidden is None else hidden
         self._hid: list[str] = []
         self._level = 0
+        self._steps = 0
 
     def open(
         self,
@@ -130,7 +133,7 @@ class PresenceState:
         if feed is None:
             return
         for page in feed.rooms.values():
-            self._drop_watcher(page, session_id)
+            self._drop_watcher(page, session_id, now)
         for user_id in feed.shown:
             self._unlist(user_id, feed)
         feed.due = None
@@ -150,9 +153,9 @@ class PresenceState:
         return PresenceStatistics(
             sessions=len(self._lists),
             users=len(self._book),
-            rooms=len(self._rooms),
-            pages=sum(len(room.pages) for room in self._rooms.values()),
-            members=sum(map(len, self._rooms_of.values())),
+            rooms=sum(1 for _ in self._rosters.rooms),
+            pages=sum(len(room.pages) for room in self._rosters.rooms),
+            members=self._rosters.members,
             shown=sum(map(len, self._shown_on.values())) + sum(map(len, self._listed_by.values())),
         )
 
@@ -169,7 +172,7 @@ class PresenceState:
         """Take the node's level of pressure (clamped to 0-4); it counts for diffs not yet due."""
         self._level = max(0, min(level, LEVEL_MAX))
 
-    def watch_room(
+    def open_room(
         self,
         session_id: SessionId,
         room_name: str,
@@ -177,40 +180,60 @@ class PresenceState:
         epoch: int,
         roster: Sequence[Member],
         cursor: str | None,
-        limit: int,
         now: float,
+    ) -> bool:
+        """Check what `watch_room` is going to ask for, and have the room's members read, if need be.
+
+        Args:
+            session_id: who is to watch.
+            room_name: the room.
+            epoch: the room's ownership; another one than before replaces the roster.
+            roster: every member; read only when the room is not known, or `epoch` is new.
+            cursor: see `watch_room`.
+            now: when.
+
+        Returns:
+            Whether the room can be watched now; False: `work` will name it when it can.
+
+        Raises:
+            Refused: as `watch_room`, and `busy` when too many rooms are being read. Nothing changed.
+        """
+        self._check_watch(session_id, room_name, cursor)
+        rosters = self._rosters
+        before = rosters.find(room_name)
+        known = before is not None and before.epoch == epoch
+        ready = rosters.read(room_name, epoch, roster, now=now)
+        room = None if known else rosters.find(room_name)
+        if room is not None:
+            self._schedule_if_watched(room, now)
+        return ready
+
+    def watch_room(
+        self, session_id: SessionId, room_name: str, *, cursor: str | None, limit: int
     ) -> Snapshot:
         """Watch a page of a room's members, instead of the page of that room that the session watched.
 
         Args:
             session_id: who watches.
-            room_name: the room.
-            epoch: the room's ownership; another one than before replaces the roster.
-            roster: every member; read only when the room is not watched yet, or `epoch` is new.
+            room_name: a room that can be watched (`open_room`).
             cursor: `next` of the page before; None: the first page.
             limit: members to show; more when the room is small enough to be shown whole.
-            now: when.
 
         Raises:
-            Refused: `unavailable` for an unknown session, `forbidden` for one room too many, `bad_cursor`.
-                Nothing changed.
+            Refused: `unavailable` for an unknown session or a room that cannot be watched (any more),
+                `forbidden` for one room too many, `bad_cursor`. Nothing changed.
         """
-        feed = self._feed(session_id)
+        feed = self._check_watch(session_id, room_name, cursor)
         limits = self._limits
-        if cursor is not None and not cursor.startswith(("u_", "g_")):
-            raise Refused(ErrorCode.BAD_CURSOR, "that cursor is not of this list", field="cursor")
-        if room_name not in feed.rooms and len(feed.rooms) >= limits.rooms_max:
-            raise Refused(ErrorCode.FORBIDDEN, f"a session watches {limits.rooms_max} rooms at most")
-        room = self._rooms.get(room_name)
+        room = self._rosters.find(room_name)
         if room is None:
-            room = self._load(room_name, epoch, roster)
-        elif room.epoch != epoch:
-            self._reload(room, epoch, roster, now)
-        if cursor is None and len(room.names) <= limits.full_list_max:
+            raise Refused(ErrorCode.UNAVAILABLE, "the room's members are not known", retry_after_s=1.0)
+        if cursor is None and len(room.members) <= limits.full_list_max:
             limit = limits.full_list_max
         key = (cursor or "", min(limit, limits.full_list_max))
         page = room.pages.get(key)
         if page is None:
+            self._rosters.watched(room)
             page = room.pages[key] = RoomPage(room, *key, view_of=self._book.public)
             for user_id in page.shown:
                 self._shown_on.setdefault(user_id, {})[page] = None
@@ -218,7 +241,8 @@ class PresenceState:
         feed.rooms[room_name] = page
         page.watchers[session_id] = None
         if old is not None and old is not page:
-            self._drop_watcher(old, session_id)
+            self._drop_page_watcher(old, session_id)
+        self._steps += len(page.shown)
         return Snapshot(page.items(), page.version, page.counts, page.next)
 
     def watch_users(self, session_id: SessionId, user_ids: Sequence[str]) -> Snapshot:
@@ -242,14 +266,26 @@ class PresenceState:
             if user_id not in feed.shown:
                 feed.shown[user_id] = self._item(feed.user_id, user_id)
                 self._listed_by.setdefault(user_id, {})[feed] = None
+        self._steps += len(wanted)
         return Snapshot([feed.shown[one] for one in wanted], feed.version)
 
-    def unwatch_room(self, session_id: SessionId, room_name: str) -> None:
+    def unwatch_room(self, session_id: SessionId, room_name: str, *, now: float) -> None:
         """Watch a room no more; nothing happens when it was not watched."""
         feed = self._lists.get(session_id)
         page = None if feed is None else feed.rooms.pop(room_name, None)
         if page is not None:
-            self._drop_watcher(page, session_id)
+            self._drop_watcher(page, session_id, now)
+
+    def end_watch(self, room_name: str, user_id: str, *, now: float) -> Sequence[SessionId]:
+        """End the watches of a room by all sessions of a user, who may see it no more.
+
+        Returns:
+            The user's sessions.
+        """
+        sessions = self._book.sessions(user_id)
+        for session_id in sessions:
+            self.unwatch_room(session_id, room_name, now=now)
+        return sessions
 
     def unwatch_users(self, session_id: SessionId, user_ids: Sequence[str]) -> None:
         """Watch users by id no more; nothing happens for those that were not watched, or are oneself."""
@@ -262,33 +298,50 @@ class PresenceState:
     def members_changed(
         self, room_name: str, joined: Iterable[Member], left: Iterable[str], *, now: float
     ) -> None:
-        """Take joins, then leaves, of a room; one that nobody watches costs nothing."""
-        room = self._rooms.get(room_name)
-        if room is None:
-            return
-        public = self._book.public
-        changed = False
-        for member in joined:
-            if room.join(member.user_id, member.name, public(member.user_id)):
-                self._rooms_of.setdefault(member.user_id, []).append(room)
-                changed = True
-        for user_id in left:
-            if room.leave(user_id, public(user_id)):
-                self._forget_member(user_id, room)
-                changed = True
-        if changed:
-            self._schedule(room, now)
+        """Take joins, then leaves, of a room; one whose members are not known costs nothing."""
+        known = self._rosters.members_changed(room_name, joined, left)
+        if known is not None and known[1]:
+            self._schedule_if_watched(known[0], now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to `work` on."""
+        return self._rosters.busy
+
+    def work(self, *, now: float) -> Sequence[str]:
+        """Go on, for about a millisecond, with what is too long for one turn: large rosters.
+
+        Returns:
+            Rooms that can be watched from now on.
+        """
+        ready: list[str] = []
+        for room in self._rosters.work(now=now):
+            self._schedule_if_watched(room, now)
+            if room.changed is None:
+                ready.append(room.name)
+        return ready
+
+    def take_steps(self) -> int:
+        """What was done since the last call: members read and forgotten, items shown; 1 to 2 us each."""
+        steps = self._steps + self._rosters.steps
+        self._steps = self._rosters.steps = 0
+        return steps
 
     def next_deadline(self) -> float | None:
         """When `advance` has something to do next; None: not before something else happens."""
-        grace = self._book.next_deadline()
-        if not self._due:
-            return grace
-        due = self._due[0][0]
-        return due if grace is None else min(due, grace)
+        deadlines = [
+            at for at in (self._book.next_deadline(), self._rosters.next_deadline()) if at is not None
+        ]
+        if self._due:
+            deadlines.append(self._due[0][0])
+        return min(deadlines, default=None)
 
     def advance(self, *, now: float, at_ms: int) -> Sequence[Delta]:
-        """Do what is due: end graces, and make the diffs whose interval is over, earliest first."""
+        """Do what is due: end graces, and make the diffs whose interval is over, earliest first.
+
+        Also puts rooms that nobody has watched for long enough on the list of `work`.
+        """
+        self._rosters.expire(now=now)
         for change in self._book.expire(now=now, at_ms=at_ms):
             self._apply(change, now)
         deltas: list[Delta] = []
@@ -303,6 +356,15 @@ class PresenceState:
                 feed.earliest = now + self._interval_s(1, len(delta.changes))
                 deltas.append(delta)
         return deltas
+
+    def _check_watch(self, session_id: SessionId, room_name: str, cursor: str | None) -> UserList:
+        feed = self._feed(session_id)
+        rooms_max = self._limits.rooms_max
+        if cursor is not None and not cursor.startswith(("u_", "g_")):
+            raise Refused(ErrorCode.BAD_CURSOR, "that cursor is not of this list", field="cursor")
+        if room_name not in feed.rooms and len(feed.rooms) >= rooms_max:
+            raise Refused(ErrorCode.FORBIDDEN, f"a session watches {rooms_max} rooms at most")
+        return feed
 
     def _feed(self, session_id: SessionId) -> UserList:
         feed = self._lists.get(session_id)
@@ -328,9 +390,9 @@ class PresenceState:
         else:
             self._hidden.discard(user_id)
         if before.status != after.status:
-            for room in self._rooms_of.get(user_id, ()):
+            for room in self._rosters.of_user(user_id):
                 room.move(before, after)
-                self._schedule(room, now)
+                self._schedule_if_watched(room, now)
         if before != after:
             for page in self._shown_on.get(user_id, ()):
                 page.marked[user_id] = None
@@ -339,6 +401,10 @@ class PresenceState:
             if before != after or feed.user_id == user_id:
                 feed.marked[user_id] = None
                 self._schedule(feed, now)
+
+    def _schedule_if_watched(self, room: WatchedRoom, now: float) -> None:
+        if room.pages:
+            self._schedule(room, now)
 
     def _schedule(self, feed: WatchedRoom | UserList, now: float) -> None:
         if feed.due is None:
@@ -375,37 +441,20 @@ class PresenceState:
                 items += len(page.watchers) * len(delta.changes)
         room.earliest = now + self._interval_s(deliveries, items)
 
-    def _load(self, name: str, epoch: int, roster: Sequence[Member]) -> WatchedRoom:
-        room = self._rooms[name] = WatchedRoom(name, epoch, roster, view_of=self._book.public)
-        for user_id in room.names:
-            self._rooms_of.setdefault(user_id, []).append(room)
-        return room
+    def _drop_watcher(self, page: RoomPage, session_id: SessionId, now: float) -> None:
+        self._drop_page_watcher(page, session_id)
+        room = page.room
+        if not room.pages:
+            room.due = None
+            self._rosters.unwatched(room, now=now)
 
-    def _reload(self, room: WatchedRoom, epoch: int, roster: Sequence[Member], now: float) -> None:
-        room.epoch = epoch
-        present = {member.user_id for member in roster}
-        gone = [user_id for user_id in room.names if user_id not in present]
-        self.members_changed(room.name, roster, gone, now=now)
-
-    def _drop_watcher(self, page: RoomPage, session_id: SessionId) -> None:
+    def _drop_page_watcher(self, page: RoomPage, session_id: SessionId) -> None:
         page.watchers.pop(session_id, None)
         if page.watchers:
             return
-        room = page.room
-        del room.pages[page.after, page.limit]
+        del page.room.pages[page.after, page.limit]
         for user_id in page.shown:
             self._unshow(user_id, page)
-        if not room.pages:
-            room.due = None
-            del self._rooms[room.name]
-            for user_id in room.names:
-                self._forget_member(user_id, room)
-
-    def _forget_member(self, user_id: str, room: WatchedRoom) -> None:
-        rooms = self._rooms_of[user_id]
-        rooms.remove(room)
-        if not rooms:
-            del self._rooms_of[user_id]
 
     def _unshow(self, user_id: str, page: RoomPage) -> None:
         _discard(self._shown_on, user_id, page)

@@ -13,7 +13,7 @@ The rules:
   nothing had happened; the next session of the user takes its place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from chat.protocol import Status
@@ -106,6 +106,11 @@ class UserBook:
         """The display name that the user's latest session had; None without a session."""
         user = self._users.get(user_id)
         return None if user is None else user.name
+
+    def sessions(self, user_id: str) -> Sequence[SessionId]:
+        """The user's open sessions."""
+        user = self._users.get(user_id)
+        return () if user is None else tuple(user.live)
 
     def open(
         self, session_id: SessionId, user_id: str, name: str, status: Status, text: str | None, *, at_ms: int

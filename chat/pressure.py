@@ -26,7 +26,7 @@ class PressureGovernor:
         measure: what the level is made from, now.
         sessions: who is told.
         presence: told to slow down.
-        readiness: told of the highest level: no new connections.
+        readiness: told of the highest level: no new connections. Nothing else calls the server overloaded.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class PressureGovernor:
         self._presence = presence
         self._readiness = readiness
         self._state = PressureState()
+        self._present: Broadcast | None = None
 
     @property
     def level(self) -> int:
@@ -65,10 +66,20 @@ class PressureGovernor:
             self._readiness.overload("pressure", change.reason)
         else:
             self._readiness.relieve("pressure")
-        envelope: dict[str, object] = {"t": "pressure", "level": change.level, "reason": change.reason}
-        if RETRY_AFTER_S[change.level]:
-            envelope["retry_after"] = RETRY_AFTER_S[change.level]
-        message = Broadcast(envelope)
+        message = _as_message(change)
+        self._present = message if change.level else None
         for session in self._sessions():
             if session.principal is not None:
                 session.push_ephemeral(message.frame(session.encoding_index))
+
+    def tell(self, session: Session) -> None:
+        """Tell somebody who was not here when the level changed; nothing while all is calm."""
+        if self._present is not None:
+            session.push_ephemeral(self._present.frame(session.encoding_index))
+
+
+def _as_message(change: Change) -> Broadcast:
+    envelope: dict[str, object] = {"t": "pressure", "level": change.level, "reason": change.reason}
+    if RETRY_AFTER_S[change.level]:
+        envelope["retry_after"] = RETRY_AFTER_S[change.level]
+    return Broadcast(envelope)

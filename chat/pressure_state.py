@@ -16,6 +16,7 @@ Messages are the last thing refused: only a full mailbox (`busy`) or backlog (`u
 from typing import Final, NamedTuple
 
 LEVEL_MAX: Final = 4
+"""The highest level (docs/protocol.md 4)."""
 CALM_S: Final = 5.0
 
 _LAG_S: Final = (0.05, 0.15, 0.4, 1.0)

@@ -239,17 +239,22 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
     return envelope
 
 
-def check_body(body: str, *, request_id: int) -> None:
-    """Refuse a body over 8192 bytes of UTF-8, or with a NUL, which Postgres text cannot hold.
+def check_body(body: str, *, request_id: int, max_bytes: int) -> None:
+    """Refuse a body of more UTF-8 than allowed, or with a NUL, which Postgres text cannot hold.
+
+    Args:
+        body: the text.
+        request_id: whose.
+        max_bytes: the bound, `BODY_MAX_BYTES` at most.
 
     Raises:
         Refused: `too_large` or `bad_request`, with field `body`.
     """
-    # Three bytes a character is the most that UTF-8 takes below four: most bodies need no encoding here.
-    if len(body) * 4 > BODY_MAX_BYTES and len(body.encode()) > BODY_MAX_BYTES:
+    # A character takes four bytes of UTF-8 at most: most bodies need no encoding here.
+    if len(body) * 4 > max_bytes and len(body.encode()) > max_bytes:
         raise Refused(
             ErrorCode.TOO_LARGE,
-            f"the body is over {BODY_MAX_BYTES} bytes",
+            f"the body is over {max_bytes} bytes",
             field="body",
             request_id=request_id,
         )

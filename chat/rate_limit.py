@@ -59,6 +59,14 @@ class TokenBucket:
             return 0.0
         return excess_s if n * self._token_s <= self._burst_s + _ROUNDING_S else math.inf
 
+    def charge(self, now_s: float, n: int = 1) -> None:
+        """Take `n` tokens, there or not: whoever comes next waits until the debt is paid.
+
+        For what is known to cost something only when it is done. `take` of no token at all tells how long a
+        debt still needs.
+        """
+        self._full_at_s = max(self._full_at_s, now_s) + n * self._token_s
+
     def is_full(self, now_s: float) -> bool:
         """Whether forgetting this bucket and starting a new one would change nothing."""
         return self._full_at_s <= now_s
@@ -115,3 +123,47 @@ class KeyedBuckets(Generic[K]):
             bucket = TokenBucket(self._rate_per_s, self._burst)
         self._buckets[key] = bucket
         return bucket.take(now_s, n)
+
+
+class ExactBuckets(Generic[K]):
+    """One bucket for every key of one owner; none is forgotten before it is full again.
+
+    So nobody can wash out a limit of his own by using many keys: when `max_keys` of them are in use, all
+    further ones share a single bucket.
+
+    Args:
+        rate_per_s: as of `TokenBucket`, for each key.
+        burst: as of `TokenBucket`, for each key.
+        max_keys: keys with a bucket of their own; at least 1.
+    """
+
+    __slots__ = ("_buckets", "_burst", "_max_keys", "_rate_per_s", "_shared")
+
+    def __init__(self, rate_per_s: float, burst: float, *, max_keys: int) -> None:
+        if max_keys < 1:
+            raise ValueError(f"max_keys must be at least 1, not {max_keys}")
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._max_keys = max_keys
+        self._buckets: dict[K, TokenBucket] = {}
+        self._shared = TokenBucket(rate_per_s, burst)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: K, now_s: float, n: int = 1) -> float:
+        """As `TokenBucket.take`, from the bucket of `key`."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._add(key, now_s)
+        return bucket.take(now_s, n)
+
+    def _add(self, key: K, now_s: float) -> TokenBucket:
+        if len(self._buckets) >= self._max_keys:
+            self._buckets = {
+                kept: bucket for kept, bucket in self._buckets.items() if not bucket.is_full(now_s)
+            }
+            if len(self._buckets) >= self._max_keys:
+                return self._shared
+        bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst)
+        return bucket

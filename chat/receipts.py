@@ -4,12 +4,13 @@ Called by the writer on the trio thread, once per batch. The common case, a mess
 small envelope and no turn of the room: that is why the room's `Progress` is moved from here.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from actors import ActorDied, MailboxFull
-from chat.measures import Counts
+from chat.measures import Counts, Histogram
 from chat.protocol import ok
 from chat.room_messages import Published, RoomMessage, SendMessage, ServerEntry, Settled
 from storage.model import Entry, LogEntry, Receipt, RoomId, Stored
@@ -23,14 +24,25 @@ class Receipts:
     Args:
         tell_room: hand a message to the room with this number, as control.
         counts: acknowledgements are counted there.
+        ok_s: observes how long the messages that are timed took, in seconds.
+        clock: seconds, as in `SendMessage.arrived_s`.
 
     Attributes:
         undeliverable: results that a room could not be told.
     """
 
-    def __init__(self, tell_room: Callable[[RoomId, RoomMessage], None], counts: Counts) -> None:
+    def __init__(
+        self,
+        tell_room: Callable[[RoomId, RoomMessage], None],
+        counts: Counts,
+        *,
+        ok_s: Histogram,
+        clock: Callable[[], float],
+    ) -> None:
         self._tell_room = tell_room
         self._counts = counts
+        self._ok_s = ok_s
+        self._clock = clock
         self.undeliverable = 0
 
     def deliver(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
@@ -39,28 +51,31 @@ class Receipts:
         Never raises: a room that cannot be told (its mailbox is full even for control) is logged and
         counted, and the others are served.
         """
-        for_rooms: dict[RoomId, list[tuple[Entry, object, Receipt]]] = {}
-        strict: set[RoomId] = set()
+        for_rooms: dict[RoomId, deque[tuple[Entry, object, Receipt]]] = {}
+        strict: dict[RoomId, int] = {}
         for result in results:
             entry, ticket, receipt = result
-            if type(receipt) is Stored and type(entry) is LogEntry:
-                progress = ticket.progress if isinstance(ticket, SendMessage | ServerEntry) else None
-                if progress is not None:
+            progress = ticket.progress if isinstance(ticket, SendMessage | ServerEntry) else None
+            if progress is not None and type(entry) is LogEntry:
+                if type(receipt) is Stored:
                     progress.durable_seq = entry.seq
                     if progress.strict:
-                        strict.add(entry.room_id)
+                        strict[entry.room_id] = entry.seq
                     if type(ticket) is SendMessage:
                         self._counts.acks += 1
                         ticket.peer.reply(stored(ticket.request_id, entry))
+                        if ticket.arrived_s is not None:
+                            self._ok_s.observe(self._clock() - ticket.arrived_s)
                     if progress.twins:
                         for peer, request_id in progress.twins.pop(entry.seq, ()):
                             peer.reply(stored(request_id, entry, dup=True))
                     continue
-            for_rooms.setdefault(entry.room_id, []).append(result)
+                progress.unsettled.add(entry.seq)
+            for_rooms.setdefault(entry.room_id, deque()).append(result)
         for room_id, settled in for_rooms.items():
             self._tell(room_id, Settled(results=settled))
-        for room_id in strict:
-            self._tell(room_id, Published())
+        for room_id, seq in strict.items():
+            self._tell(room_id, Published(seq=seq))
 
     def _tell(self, room_id: RoomId, message: RoomMessage) -> None:
         try:

@@ -5,7 +5,6 @@ one file strictly one after the other: the next is played when the room has orde
 it is stored. Then every room's history must be its file.
 """
 
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chat.client import Dial, Encoding
 from chat.codec import JSON, MSGPACK
 from chat.decode_memo import DecodeMemo
+from chat.descriptors import allow_files
+from chat.first_dial import FirstDial
 from chat.replay_person import Tally, Wiring
 from chat.replay_plan import Transcript, TranscriptError, read_transcript, room_name
 from chat.replay_report import ReplayReport, percentile
@@ -73,6 +74,7 @@ async def run_replay(
     Raises:
         TranscriptError: a file is no transcript, or two files would share a room.
         ReplayError: it needs more connections than allowed or than the system gives files for.
+        ConnectFailed: no server answers.
         OSError: a file cannot be read.
     """
     if speed is not None and speed <= 0:
@@ -87,6 +89,10 @@ async def run_replay(
             raise TranscriptError(f"two files would be played in the room {room}")
     connections = sum(transcript.peak for transcript in transcripts) + len(transcripts)
     _allow_connections(connections, max_connections, sockets=dial is None)
+    if dial is None:
+        first = FirstDial(url)
+        await first.connect()
+        await first.aclose()
     tally = Tally()
     poller = Poller()
     codec = MSGPACK if encoding == "msgpack" else JSON
@@ -166,14 +172,12 @@ def _allow_connections(needed: int, most: int, *, sockets: bool) -> None:
     if not sockets:
         return
     files = needed + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < files:
-        if hard != resource.RLIM_INFINITY and hard < files:
-            raise ReplayError(
-                f"{needed} connections at once need {files} open files, the limit is {hard}: "
-                "raise it (ulimit -n) or replay fewer files"
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    allowed = allow_files(files)
+    if allowed < files:
+        raise ReplayError(
+            f"{needed} connections at once need {files} open files, the limit is {allowed}: "
+            "raise it (ulimit -n) or replay fewer files"
+        )
 
 
 def _progress(*, hidden: bool) -> Progress:

@@ -63,6 +63,9 @@ RETRY_UNAVAILABLE_S: Final = 2.0
 ACTIVATION_RETRY_S: Final = 0.25
 BROADCASTS_KEPT: Final = 50
 """Encoded events kept for those who subscribe next: one default page."""
+TWINS_MAX: Final = 16
+"""Requests that may wait for one message: each is a client that lost its connection and came back."""
+RETRY_UNSETTLED_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class Room(Actor[RoomMessage]):
         "_absence",
         "_broadcasts",
         "_fenced",
+        "_found_from",
         "_handed_on",
         "_roster",
         "_services",
@@ -120,6 +124,8 @@ class Room(Actor[RoomMessage]):
         self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
         self._handed_on: list[RoomMessage] = []
         self._fenced = False
+        # From this seq on the start has looked for voids that nobody was told of.
+        self._found_from = 1
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -144,6 +150,7 @@ class Room(Actor[RoomMessage]):
         self._topic = topic
         services.counts.rooms_activated += 1
         self._catch_topic_up(state, topic)
+        self._found_from = state.head_seq + 1 - len(state.tail)
         for seq in state.unannounced_voids():
             self._retract(state, topic, seq)
 
@@ -163,17 +170,17 @@ class Room(Actor[RoomMessage]):
 
     def _catch_topic_up(self, state: RoomState, topic: Topic) -> None:
         """Bring subscribers who lived through a crash to the rebuilt log."""
-        if not len(topic):
-            topic.last_seq = state.visible_seq
-            return
-        if topic.last_seq > state.head_seq or state.head_seq - topic.last_seq > len(state.tail):
-            # They saw what did not survive, or missed more than the tail holds: resuming tells them which.
-            for peer in list(topic):
-                peer.end(CloseCode.MOVED, "the room was restarted")
-            topic.last_seq = state.visible_seq
-            return
-        for entry in state.visible_above(topic.last_seq):
-            topic.publish(self._broadcast(state, entry), entry.seq)
+        if len(topic):
+            caught_up = state.catch_up((topic.epoch, topic.last_seq), len(state.tail))
+            if caught_up.mode == "tail":
+                for entry in caught_up.entries:
+                    topic.publish(self._broadcast(state, entry), entry.seq)
+            else:
+                # They saw what did not survive, or missed more than the tail holds: resuming tells which.
+                for peer in list(topic):
+                    peer.end(CloseCode.MOVED, "the room was restarted")
+        topic.last_seq = state.visible_seq
+        topic.epoch = state.epoch
 
     async def on_stop(self, reason: ExitReason) -> None:
         """Leave nothing behind: subscribers of a room that ends here must resume elsewhere.
@@ -183,19 +190,33 @@ class Room(Actor[RoomMessage]):
         """
         if isinstance(reason, Crashed):
             return
-        topic = self._services.topics.close(self.name)
-        if topic is not None:
-            self._services.counts.rooms_passivated += 1
-            for peer in list(topic):
-                peer.end(CloseCode.MOVED, "the room moved")
+        if not self._waits_for_the_database():
+            topic = self._services.topics.close(self.name)
+            if topic is not None:
+                self._services.counts.rooms_passivated += 1
+                for peer in list(topic):
+                    peer.end(CloseCode.MOVED, "the room moved")
         for message in self._handed_on:
             self._services.successor(self.name, message)
+
+    def _waits_for_the_database(self) -> bool:
+        """Whether this life never began, and the next one must find what the last one left.
+
+        By the topic it knows that it has to wait for the writer; without, it would fence what is held.
+        """
+        topic = self._services.topics.get(self.name)
+        if self._state is not None or topic is None or self._absence[0] is not ErrorCode.UNAVAILABLE:
+            return False
+        return len(topic) > 0 or self._services.writers.pending(topic.room_id) > 0
 
     def on_idle(self) -> None:
         """Give memory back when nobody listens and everything is stored."""
         state = self._state
-        idle = self._topic is not None and not len(self._topic)
-        if state is None or (idle and not self._writer.pending(state.row.room_id)):
+        topic = self._topic
+        if state is None or topic is None:
+            self.passivate()
+            return
+        if not len(topic) and not self._writer.pending(state.row.room_id):
             self.passivate()
 
     # -- turns -----------------------------------------------------------------------------------------
@@ -220,10 +241,12 @@ class Room(Actor[RoomMessage]):
             case SendMessage():
                 self._send(state, topic, message)
             case Settled():
-                for entry, ticket, receipt in message.results:
-                    self._settle(state, topic, entry, ticket, receipt)
+                results = message.results
+                while results:
+                    self._settle(state, topic, *results[0])
+                    results.popleft()
             case Published():
-                for entry in state.visible_above(min(topic.last_seq, state.visible_seq)):
+                for entry in state.show(message.seq):
                     topic.publish(self._broadcast(state, entry), entry.seq)
             case JoinRoom():
                 self._join(state, topic, message)
@@ -267,20 +290,34 @@ class Room(Actor[RoomMessage]):
             thread=message.thread,
             now_ms=services.now_ms(),
         )
-        if type(ordered) is Known:
-            entry = ordered.entry
-            self._services.counts.duplicates += 1
-            if entry.seq <= state.progress.durable_seq:
-                peer.reply(stored(message.request_id, entry, dup=True))
-            else:
-                state.progress.twins.setdefault(entry.seq, []).append((peer, message.request_id))
-                message.progress = state.progress
-            return
         if type(ordered) is LogEntry:
-            message.progress = state.progress
             self._writer.submit(ordered, message)
+            message.progress = state.progress
             if not state.row.strict:
                 topic.publish(self._broadcast(state, ordered), ordered.seq)
+        elif type(ordered) is Known:
+            self._send_known(state, message, ordered.entry)
+
+    def _send_known(self, state: RoomState, message: SendMessage, entry: LogEntry) -> None:
+        """Answer a message that was ordered before: now when it is stored, with the first one otherwise."""
+        progress = state.progress
+        if entry.seq in progress.unsettled:
+            raise Refused(
+                ErrorCode.UNAVAILABLE,
+                "it is not known yet what became of this message",
+                retry_after_s=RETRY_UNSETTLED_S,
+            )
+        if entry.seq <= progress.durable_seq:
+            message.peer.reply(stored(message.request_id, entry, dup=True))
+        else:
+            twins = progress.twins.setdefault(entry.seq, [])
+            if len(twins) >= TWINS_MAX:
+                raise Refused(
+                    ErrorCode.BUSY, "this message waits to be stored", retry_after_s=RETRY_UNAVAILABLE_S
+                )
+            twins.append((message.peer, message.request_id))
+            message.progress = progress
+        self._services.counts.duplicates += 1
 
     def _require_writer(self) -> None:
         if not self._writer.accepts():
@@ -307,11 +344,13 @@ class Room(Actor[RoomMessage]):
 
     def _retract(self, state: RoomState, topic: Topic, seq: int) -> None:
         """Tell everybody, also those who are away now, that the event at `seq` did not survive."""
-        entry = state.retract(seq, now_ms=self._services.now_ms())
+        state.void(seq)
         self._broadcasts = deque(
             (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
         )
-        self._writer.submit(entry, ServerEntry(progress=state.progress))
+        entry = state.announce_void(seq, now_ms=self._services.now_ms())
+        # Beyond the bound: it follows from a row that was taken, and may not be lost.
+        self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
         if not state.row.strict:
             topic.publish(self._broadcast(state, entry), entry.seq)
 
@@ -320,18 +359,20 @@ class Room(Actor[RoomMessage]):
         match receipt:
             case Stored():
                 if isinstance(ticket, JoinRoom):
-                    self._joined(state, topic, ticket)
+                    self._join_stored(state, topic, ticket)
                 elif isinstance(ticket, LeaveRoom):
                     ticket.peer.reply(ok(ticket.request_id, room=self.name))
             case Fenced():
                 _refuse_all(entry, ticket, ErrorCode.UNAVAILABLE, "the room has moved", retry_after_s=0.5)
-                if not self._fenced:
+                # What an earlier life ordered says nothing of this one.
+                if not self._fenced and entry.epoch == state.epoch:
                     self._fenced = True
                     log.warning("room.fenced", room=self.name, epoch=entry.epoch)
                     self.stop()
             case Duplicate():
                 self._retract_entry(state, topic, entry)
                 for peer, request_id in _waiting_for(entry, ticket):
+                    self._services.counts.duplicates += 1
                     peer.reply(
                         ok(
                             request_id,
@@ -354,10 +395,12 @@ class Room(Actor[RoomMessage]):
                 assert_never(receipt)
 
     def _retract_entry(self, state: RoomState, topic: Topic, entry: Entry) -> None:
-        # An entry of an earlier epoch was committed before this life began, which announced its void at once.
-        if isinstance(entry, LogEntry) and entry.epoch == state.epoch:
-            state.progress.durable_seq = max(state.progress.durable_seq, entry.seq)
+        # Of what an earlier epoch committed, this life has looked for the voids in its tail already.
+        if isinstance(entry, LogEntry) and (entry.epoch == state.epoch or entry.seq < self._found_from):
+            progress = state.progress
+            progress.durable_seq = max(progress.durable_seq, entry.seq)
             self._retract(state, topic, entry.seq)
+            progress.unsettled.discard(entry.seq)
 
     # -- members ---------------------------------------------------------------------------------------
 
@@ -369,7 +412,6 @@ class Room(Actor[RoomMessage]):
         if member is None:
             self._joined(state, topic, message)
             return
-        message.submitted = True
         self._writer.submit(
             MemberChange(
                 state.row.room_id,
@@ -383,8 +425,17 @@ class Room(Actor[RoomMessage]):
             ),
             message,
         )
+        message.submitted = True
         self._roster = None
         self._services.presence.members_changed(self.name, joined=(member,), left=())
+
+    def _join_stored(self, state: RoomState, topic: Topic, message: JoinRoom) -> None:
+        if message.peer.user_id in state.members:
+            self._joined(state, topic, message)
+        else:
+            message.peer.refuse(
+                Refused(ErrorCode.NOT_MEMBER, "the room was left again", request_id=message.request_id)
+            )
 
     def _joined(self, state: RoomState, topic: Topic, message: JoinRoom) -> None:
         self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
@@ -395,7 +446,6 @@ class Room(Actor[RoomMessage]):
         member = state.remove(peer.user_id)
         for subscriber in [s for s in topic if s.user_id == peer.user_id]:
             topic.discard(subscriber)
-        message.submitted = True
         self._writer.submit(
             MemberChange(
                 state.row.room_id,
@@ -409,8 +459,12 @@ class Room(Actor[RoomMessage]):
             ),
             message,
         )
+        message.submitted = True
         self._roster = None
-        self._services.presence.members_changed(self.name, joined=(), left=(member.user_id,))
+        presence = self._services.presence
+        presence.members_changed(self.name, joined=(), left=(member.user_id,))
+        if state.row.kind != "public":
+            presence.end_watch(self.name, member.user_id)
 
     # -- readers ---------------------------------------------------------------------------------------
 

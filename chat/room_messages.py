@@ -4,6 +4,7 @@ A command carries whom to answer; each is answered exactly once, by the room or,
 it, by `chat.room.answer_discarded`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,10 +40,11 @@ class SendMessage:
     A plain slotted class: there is one for every message sent, and a frozen one costs thrice as much.
 
     Attributes:
+        arrived_s: when it came, on trio's clock, for the one in some that are timed.
         progress: set when the room has ordered it and the writer has it: from then on the receipt answers.
     """
 
-    __slots__ = ("body", "cid", "peer", "progress", "reply_to", "request_id", "thread")
+    __slots__ = ("arrived_s", "body", "cid", "peer", "progress", "reply_to", "request_id", "thread")
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class SendMessage:
         self.body = body
         self.reply_to = reply_to
         self.thread = thread
+        self.arrived_s: float | None = None
         self.progress: Progress | None = None
 
 
@@ -150,14 +153,25 @@ class ServerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of entries that the writer held, where it is more than `ok` to one sender."""
+    """What became of entries that the writer held, where it is more than `ok` to one sender.
 
-    results: Sequence[tuple[Entry, object, Receipt]]
+    Attributes:
+        results: oldest first; each is taken out when it is dealt with, so that a crash in between answers
+            nobody twice.
+    """
+
+    results: deque[tuple[Entry, object, Receipt]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A strict room's entries are stored: show them."""
+    """A strict room's entries are stored: show them.
+
+    Attributes:
+        seq: the last of them.
+    """
+
+    seq: int
 
 
 RoomCommand = (

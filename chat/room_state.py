@@ -5,7 +5,7 @@ it (`chat.room`) stores, broadcasts and answers. docs/protocol.md 4-6 is what th
 
 Invariants, proved by tests/chat/machines/test_room_log.py against a naive list:
 - `seq` rises by one for every entry; `at_ms` never falls;
-- the tail holds every entry above the durable seq, and at least the latest `tail_events`;
+- the tail holds every entry that is not stored, or not shown yet, and at least the latest `tail_events`;
 - a (sender, cid) that is in the tail is never ordered again.
 """
 
@@ -41,14 +41,16 @@ class Progress:
         durable_seq: the last seq that is committed in Postgres.
         strict: whether the room shows only what is stored.
         twins: by seq, further requests to answer when it is stored: peer and request id.
+        unsettled: seqs that have a receipt other than stored, of which the room has not heard yet.
     """
 
-    __slots__ = ("durable_seq", "strict", "twins")
+    __slots__ = ("durable_seq", "strict", "twins", "unsettled")
 
     def __init__(self, durable_seq: int, *, strict: bool) -> None:
         self.durable_seq = durable_seq
         self.strict = strict
         self.twins: dict[int, list[tuple[Twin, int]]] = {}
+        self.unsettled: set[int] = set()
 
 
 class Known(NamedTuple):
@@ -77,6 +79,9 @@ class RoomState:
         activation: what storage handed over.
         tail_events: how many of the latest entries are kept once they are stored.
         members_max: how many members the room takes.
+
+    Attributes:
+        shown_seq: of a strict room, the last seq that its subscribers were shown.
     """
 
     __slots__ = (
@@ -92,6 +97,7 @@ class RoomState:
         "members",
         "progress",
         "row",
+        "shown_seq",
         "tail",
     )
 
@@ -101,6 +107,7 @@ class RoomState:
         self.head_seq = activation.head_seq
         self.head_n = activation.head_n
         self.progress = Progress(activation.head_seq, strict=activation.room.strict)
+        self.shown_seq = activation.head_seq
         self.members: dict[str, MemberRow] = {member.user_id: member for member in activation.members}
         self.tail: deque[LogEntry] = deque(activation.tail)
         self._epochs: Sequence[EpochStart] = tuple(activation.epochs)
@@ -119,8 +126,11 @@ class RoomState:
 
     @property
     def visible_seq(self) -> int:
-        """The last seq that subscribers may see: a strict room shows what is stored, others all."""
-        return self.progress.durable_seq if self.row.strict else self.head_seq
+        """The last seq that subscribers may see: a strict room shows what is stored, others all.
+
+        Of what is stored a strict room shows what `show` was told: it has no event before the room's turn.
+        """
+        return self.shown_seq if self.row.strict else self.head_seq
 
     # -- who may ---------------------------------------------------------------------------------------
 
@@ -198,16 +208,23 @@ class RoomState:
         if self.members[by].role != "member":
             return
         slow_ms = self.row.slow_s * 1000
-        wait_ms = self._last_sent_ms.get(by, -slow_ms) + slow_ms - now_ms
-        if wait_ms > 0:
+        sent_ms = self._last_sent_ms
+        last_ms = sent_ms.get(by)
+        # A wall clock that was set back makes nobody wait for it to catch up.
+        if last_ms is not None and 0 <= now_ms - last_ms < slow_ms:
             raise Refused(
                 ErrorCode.SLOW_MODE,
                 f"this room takes one message per {self.row.slow_s:g} s",
-                retry_after_s=wait_ms / 1000,
+                retry_after_s=(last_ms + slow_ms - now_ms) / 1000,
             )
-        if len(self._last_sent_ms) > 2 * len(self.members):
-            self._last_sent_ms = {who: at for who, at in self._last_sent_ms.items() if at + slow_ms > now_ms}
-        self._last_sent_ms[by] = now_ms
+        # Kept in order of time, also for those who left: who comes back at once has not waited.
+        sent_ms.pop(by, None)
+        while sent_ms:
+            oldest = next(iter(sent_ms))
+            if 0 <= now_ms - sent_ms[oldest] < slow_ms:
+                break
+            del sent_ms[oldest]
+        sent_ms[by] = now_ms
 
     def _append(
         self,
@@ -244,18 +261,20 @@ class RoomState:
         return entry
 
     def _trim(self) -> None:
-        """Forget what is both stored and older than the latest `tail_events`."""
+        """Forget what is stored, was shown and is older than the latest `tail_events`."""
         tail = self.tail
-        while len(tail) > self._tail_events and tail[0].seq <= self.progress.durable_seq:
+        if len(tail) <= self._tail_events:
+            return
+        needed_above = self.shown_seq if self.row.strict else self.progress.durable_seq
+        while len(tail) > self._tail_events and tail[0].seq <= needed_above:
             old = tail.popleft()
             if old.cid is not None and self._by_cid.get((old.by, old.cid)) is old:
                 del self._by_cid[old.by, old.cid]
 
-    def retract(self, seq: int, *, now_ms: int) -> LogEntry:
-        """Announce that the event at `seq` was committed as `void`: a new entry that says of which.
+    def void(self, seq: int) -> None:
+        """Take note that the event at `seq` was committed as `void`: it carries nothing, and frees its cid.
 
-        A new entry, not the old seq sent again: a client that was away hears of it by its position. The
-        ordinal `n` of later messages stays, so that it may over-count by one, and never under-counts.
+        The ordinal `n` of later messages stays, so that it may over-count by one, and never under-counts.
         """
         for index, entry in enumerate(self.tail):
             if entry.seq == seq:
@@ -272,6 +291,12 @@ class RoomState:
                     data=None,
                 )
                 break
+
+    def announce_void(self, seq: int, *, now_ms: int) -> LogEntry:
+        """Put the news of a `void` into the log.
+
+        A new entry, not the old seq sent again: a client that was away hears of it by its position.
+        """
         return self._append(KIND_VOID, by="", name="", now_ms=now_ms, data=f'{{"of":{seq}}}')
 
     def unannounced_voids(self) -> Sequence[int]:
@@ -317,7 +342,6 @@ class RoomState:
         if member.role == "owner":
             raise Refused(ErrorCode.FORBIDDEN, "an owner cannot leave the room")
         del self.members[user_id]
-        self._last_sent_ms.pop(user_id, None)
         return member
 
     # -- catching up -----------------------------------------------------------------------------------
@@ -358,6 +382,14 @@ class RoomState:
 
     def _latest(self, limit: int) -> Sequence[LogEntry]:
         return self.visible_above(max(self.visible_seq - limit, self.head_seq - len(self.tail)))
+
+    def show(self, through_seq: int) -> Sequence[LogEntry]:
+        """Let a strict room's subscribers see what is stored up to a seq; what is new to them, in order."""
+        shown_seq = self.shown_seq
+        if through_seq <= shown_seq:
+            return ()
+        self.shown_seq = through_seq
+        return self.visible_above(shown_seq)
 
     def visible_above(self, seq: int) -> Sequence[LogEntry]:
         """The tail's entries above a seq that subscribers may see, oldest first.

@@ -1,10 +1,11 @@
 """The session actor: one connection's requests, in order, and the answers to them.
 
 Most requests need no waiting: their turn runs in the reader's own call, from bytes to the room's mailbox.
-What has to wait (a `hello`, a page of history) goes into the session's mailbox, which a worker empties
-(`SessionDesk` does the waiting); while something there decides the order (a `hello`, a re-sent message), all
-that follows goes there too. A full mailbox stops the reading of this connection, so that back-pressure
-reaches the sender's TCP and delays nobody else.
+What has to wait goes into one of the session's two mailboxes, each emptied by a worker of its own
+(`SessionDesk` does the waiting): one for what decides the order (a `hello`, a re-sent message), behind which
+all that follows waits too, and one for what does not (a page of history), which delays nothing but its like.
+A full mailbox stops the reading of this connection, so that back-pressure reaches the sender's TCP and delays
+nobody else.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +21,7 @@ from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
 from chat.protocol import AnyRequest, Envelope, Hello, Send, Status, bye, check_body, error
 from chat.room_messages import RoomMessage, SendMessage
-from chat.session_line import Waiting, WaitingLine
+from chat.session_line import Waiting, WaitingLine, decides_order
 from chat.session_requests import perform
 from chat.session_services import SessionServices
 from chat.session_state import Phase, SessionState, rate_refusal
@@ -39,9 +40,11 @@ QUEUED_SHARE: Final = 4
 """The part of the outbox above which nothing long is added: so much of a page of history fits, too."""
 AGAIN_S: Final = 10.0
 """For another hello, when the server could not check the last one and said when to try again."""
+TIMED_ONE_IN: Final = 8
+"""Messages of which the time to their `ok` is measured: measuring every one costs more than counting it."""
 
 
-def _no_worker() -> None:
+def _no_worker(_line: WaitingLine) -> None:
     raise RuntimeError("the gateway has not set start_worker")
 
 
@@ -59,11 +62,12 @@ class Session:
         ping_due_s: when an unanswered ping ends it; None: none is under way.
         services: what it shares with every other session.
         scope: the gateway's loop for this connection, cancelled when the session ends.
-        start_worker: have `work` run in a task that ends with the connection; set by the gateway.
+        start_worker: have `work` run for a mailbox in a task that ends with the connection; the gateway's.
         expires_at_ms: when the right to be here ends, wall clock; None: not by time.
     """
 
     __slots__ = (
+        "_aside",
         "_codec",
         "_counted",
         "_detached",
@@ -119,13 +123,14 @@ class Session:
         self.ping_due_s: float | None = None
         self.expires_at_ms: int | None = None
         self.scope = trio.CancelScope()
-        self.start_worker: Callable[[], None] = _no_worker
+        self.start_worker: Callable[[WaitingLine], None] = _no_worker
         self._codec = codec
         self._is_text = codec.is_text
         self.services = services
         self._counted = False
         # Made when first needed and dropped when empty: most of 10,000 connections wait for nothing.
         self._line: WaitingLine | None = None
+        self._aside: WaitingLine | None = None
         self._rooms = Subscriptions(self.receives)
         self._uncrowded: trio.Event | None = None
         self._detached = False
@@ -139,8 +144,8 @@ class Session:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read because the mailbox is full."""
-        return self._line is not None and self._line.paused
+        """Whether nothing is read because a mailbox is full."""
+        return any(line is not None and line.paused for line in (self._line, self._aside))
 
     def reply(self, envelope: Envelope) -> None:
         """Queue an envelope for this connection alone."""
@@ -150,7 +155,16 @@ class Session:
         """Queue the answer to a subscription; its last field lists events that are encoded already.
 
         The oldest are left out, and a `tail` becomes a `gap`, where they would fill the outbox.
+
+        Args:
+            envelope: `ok` with what `asking` gave for an id, which is replaced by the client's.
+            events: the last field.
         """
+        request_id = self._rooms.stands(envelope["id"])
+        if request_id is None:
+            # The session has ended, and forgot what it had asked for.
+            return
+        envelope = {**envelope, "id": request_id}
         if events:
             max_bytes = self.answer_max_bytes * QUEUED_SHARE // ANSWER_SHARE
             places = fitting(events, len(events) - 1, max_bytes)
@@ -159,9 +173,7 @@ class Session:
                 if envelope["mode"] == "tail":
                     envelope = {**envelope, "mode": "gap"}
         self.reply_listing(envelope, "events", events)
-        if not self._detached:
-            self._rooms.stands(str(envelope["room"]), envelope["id"])
-            self._wake_uncrowded()
+        self._wake_uncrowded()
 
     def reply_listing(self, envelope: Envelope, field: str, items: Sequence[bytes]) -> None:
         """Queue an answer whose last field lists items that are encoded already."""
@@ -178,8 +190,10 @@ class Session:
     def refuse(self, refused: Refused) -> None:
         """Answer a request, or a frame, with an error."""
         self.services.refused[refused.code] += 1
+        refused.request_id = self._rooms.refused(refused.request_id)
+        if refused.code is ErrorCode.ROOM_NOT_FOUND:
+            self.state.count_miss(self.services.clock())
         self.reply(error(refused))
-        self._rooms.refused(refused.request_id)
         self._wake_uncrowded()
 
     def receives(self, room: str) -> bool:
@@ -190,6 +204,7 @@ class Session:
     def _wake_uncrowded(self) -> None:
         if self._uncrowded is not None:
             self._uncrowded.set()
+            self._uncrowded = None
 
     @property
     def crowded(self) -> bool:
@@ -205,9 +220,9 @@ class Session:
             if self.outbox.queued_bytes > self.answer_max_bytes:
                 await self.outbox.wait_sent()
             else:
-                self._uncrowded = trio.Event()
+                if self._uncrowded is None:
+                    self._uncrowded = trio.Event()
                 await self._uncrowded.wait()
-        self._uncrowded = None
 
     def end(self, code: CloseCode, reason: str, retry_after_s: float | None = None) -> None:
         """Close from the server's side: say `bye`, leave routing now; the gateway does the rest."""
@@ -245,7 +260,7 @@ class Session:
         self.end(CloseCode.TOO_LARGE, refused.message)
 
     def on_control(self, opcode: int) -> None:
-        """A ping, pong or close frame came: it counts as a frame, and a flood of them ends the connection."""
+        """A frame came that is no whole message (control, fragment): it counts, and a flood ends it all."""
         del opcode
         now_s = self.services.clock()
         if not self._detached and self.state.count_frame(now_s) and self.state.abusive(now_s):
@@ -304,7 +319,7 @@ class Session:
         return perform(self, request)
 
     def _perform_send(self, request: Send, now_s: float) -> bool:
-        check_body(request.body, request_id=request.id)
+        check_body(request.body, request_id=request.id, max_bytes=self.services.body_max_bytes)
         if "\0" in request.cid:
             raise Refused(ErrorCode.BAD_REQUEST, "the cid holds a NUL character", field="cid")
         wait_s = self.services.ledger.take_send(self.user_id, request.room, now_s)
@@ -312,28 +327,41 @@ class Session:
             raise Refused(ErrorCode.RATE_LIMITED, "too many messages to this room", retry_after_s=wait_s)
         if request.retry:
             return False
-        self.send_message(request)
+        self.send_message(request, now_s)
         return True
 
-    def send_message(self, request: Send) -> None:
+    def send_message(self, request: Send, arrived_s: float | None = None) -> None:
         """Put a message into its room's mailbox.
+
+        Args:
+            request: the message.
+            arrived_s: when it came, on the services' clock; None: not to be timed.
 
         Raises:
             Refused: `busy`, `overloaded` or `unavailable`.
         """
-        self.tell_room(
-            request.room,
-            SendMessage(self, request.id, request.cid, request.body, request.reply_to, request.thread),
-        )
-        self.services.counts.sends += 1
+        message = SendMessage(self, request.id, request.cid, request.body, request.reply_to, request.thread)
+        self.tell_room(request.room, message)
+        counts = self.services.counts
+        if not counts.sends % TIMED_ONE_IN:
+            message.arrived_s = arrived_s
+        counts.sends += 1
         self.services.presence.sent(request.room, self.user_id)
 
     def tell_room(self, room: str, message: RoomMessage) -> None:
         """Put a message into a room's mailbox.
 
         Raises:
-            Refused: `busy`, `overloaded` or `unavailable`, each with the time to wait.
+            Refused: `busy`, `overloaded` or `unavailable`, each with the time to wait; `rate_limited` after
+                too many rooms that do not exist, except for those that the session receives.
         """
+        state = self.state
+        if state.owes:
+            wait_s = state.owed_s(self.services.clock())
+            if wait_s and not self.receives(room):
+                raise Refused(
+                    ErrorCode.RATE_LIMITED, "too many rooms that do not exist", retry_after_s=wait_s
+                )
         try:
             self.services.rooms.tell(room, message)
         except MailboxFull:
@@ -346,48 +374,77 @@ class Session:
             message_text = "the room is not available now"
             raise Refused(ErrorCode.UNAVAILABLE, message_text, retry_after_s=retry_after_s) from None
 
-    def subscribing(self, room: str, request_id: int) -> None:
-        """Count a subscription that is about to be asked for.
+    def require_place(self, room: str) -> None:
+        """Find out whether the session may receive one more room, this one.
 
         Raises:
             Refused: `forbidden` at the limit.
         """
-        limit = self.state.subscriptions_max
-        if not self._rooms.ask(room, request_id, limit):
-            raise Refused(
-                ErrorCode.FORBIDDEN,
-                f"a connection subscribes to {limit} rooms at most",
-                request_id=request_id,
-            )
+        if not self._rooms.has_place(room, self.state.subscriptions_max):
+            raise self._no_place()
 
-    def leaving(self, room: str) -> None:
+    def asking(self, room: str, request_id: int) -> int:
+        """Count a subscription that is about to be asked for; what the room is to answer instead of the id.
+
+        A room that was asked for before answers all its events again: that counts as a list.
+
+        Raises:
+            Refused: `forbidden` at the limit; `rate_limited`.
+        """
+        if room in self._rooms:
+            self.state.count_list(self.services.clock(), request_id)
+        ticket = self._rooms.ask(room, request_id, self.state.subscriptions_max)
+        if ticket is None:
+            raise self._no_place()
+        return ticket
+
+    def not_asked(self, ticket: int) -> None:
+        """Take back what `asking` counted: the room was not told."""
+        self._rooms.refused(ticket)
+        self._wake_uncrowded()
+
+    def leaving(self, room: str, request_id: int) -> None:
         """Count a subscription out that the room was asked to end."""
-        self._rooms.leave(room)
+        self._rooms.leave(room, request_id)
+
+    def _no_place(self) -> Refused:
+        limit = self.state.subscriptions_max
+        return Refused(ErrorCode.FORBIDDEN, f"a connection subscribes to {limit} rooms at most")
 
     # -- waiting in line -------------------------------------------------------------------------------
 
     def _wait_in_line(self, request: AnyRequest, *, admitted: bool) -> bool:
-        """Put a request into the mailbox; False when the next one would not fit."""
+        """Put a request into its mailbox; False when the next one would not fit."""
+        if admitted and not decides_order(request):
+            return self._open_aside().put(request, admitted=True)
         line = self._line
         if line is None:
             line = self._line = WaitingLine(self.services.mailbox_capacity)
-            self.start_worker()
+            self.start_worker(line)
         return line.put(request, admitted=admitted)
 
-    async def wait_resumed(self) -> None:
-        """Wait until the mailbox has room again, or the session has ended."""
-        if self._line is not None:
-            await self._line.wait_resumed()
+    def _open_aside(self) -> WaitingLine:
+        line = self._aside
+        if line is None:
+            line = self._aside = WaitingLine(self.services.mailbox_capacity)
+            self.start_worker(line)
+        return line
 
-    async def work(self, finish: Callable[["Session", AnyRequest], Awaitable[None]]) -> None:
-        """Empty the mailbox, one request after the other; ends when it is empty, or with the session.
+    async def wait_resumed(self) -> None:
+        """Wait until every mailbox has room again, or the session has ended."""
+        for line in (self._line, self._aside):
+            if line is not None:
+                await line.wait_resumed()
+
+    async def work(
+        self, line: WaitingLine, finish: Callable[["Session", AnyRequest], Awaitable[None]]
+    ) -> None:
+        """Empty a mailbox, one request after the other; ends when it is empty, or with the session.
 
         Args:
+            line: the one that `start_worker` was given.
             finish: does what a request has to wait for; bounded in time; raises `Refused`.
         """
-        line = self._line
-        if line is None:
-            return
         try:
             while not self._detached:
                 batch = line.take()
@@ -396,11 +453,14 @@ class Session:
                 for waiting in batch:
                     await self._serve(waiting, finish)
                     line.served(waiting)
-                if line.resume():
+                if line.resume() and not self.is_paused:
                     self.stream.resume_reading()
         finally:
             # Nothing waits any more, or nobody is there to be answered.
-            self._line = None
+            if line is self._line:
+                self._line = None
+            else:
+                self._aside = None
 
     async def _serve(
         self, waiting: Waiting, finish: Callable[["Session", AnyRequest], Awaitable[None]]
@@ -409,8 +469,12 @@ class Session:
         if self._detached:
             return
         try:
-            if waiting.admitted or not self.perform(request, self.services.clock()):
-                await finish(self, request)
+            if not waiting.admitted:
+                if self.perform(request, self.services.clock()):
+                    return
+                if not decides_order(request) and self._open_aside().put_if_spare(request):
+                    return
+            await finish(self, request)
         except Refused as refused:
             if refused.request_id is None:
                 refused.request_id = request.id
@@ -457,7 +521,8 @@ class Session:
             self._counted = False
             self.services.ledger.close_session(self.user_id)
             self.services.presence.session_closed(self, clean=clean)
-        if self._line is not None:
-            self._line.close()
+        for line in (self._line, self._aside):
+            if line is not None:
+                line.close()
         self._wake_uncrowded()
         self.scope.cancel()

@@ -14,9 +14,11 @@ import structlog
 import trio
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
+from chat.addresses import address_key
 from chat.answer_size import fitting
 from chat.auth import Authenticator
 from chat.batch_loader import BatchLoader
+from chat.config import is_loopback
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
 from chat.names import is_room_name
@@ -73,6 +75,7 @@ class DeskServices:
         memberships: the rooms of a user; many users in one query.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
+        tell_pressure: tell a session so, if it is pressed at all.
     """
 
     store: Store
@@ -88,6 +91,7 @@ class DeskServices:
     page_max: int
     frame_max_bytes: int
     pressure: Callable[[], int]
+    tell_pressure: Callable[[Session], None]
     counts: Counts
 
 
@@ -193,6 +197,7 @@ class SessionDesk:
         session.stream.max_frame_bytes = services.frame_max_bytes
         session.state.phase = Phase.READY
         session.reply(welcome)
+        services.tell_pressure(session)
         session.status = request.status
         services.presence.session_opened(session, request.status)
 
@@ -203,8 +208,9 @@ class SessionDesk:
         if not request.create:
             join(session, request)
             return
-        session.subscribing(request.room, request.id)
+        session.require_place(request.room)
         if await self._services.store.find_room(request.room) is None:
+            self._count_creation(session)
             try:
                 await self._services.store.create_room(
                     self._new_room(session, Create(id=0, room=request.room))
@@ -221,11 +227,27 @@ class SessionDesk:
             )
         if "\0" in request.topic:
             raise Refused(ErrorCode.BAD_REQUEST, "the topic holds a NUL character", field="topic")
+        self._count_creation(session)
         try:
             row = await self._services.store.create_room(self._new_room(session, request))
         except Conflict:
             raise Refused(ErrorCode.CONFLICT, "there is a room of this name") from None
         session.reply(ok(request.id, **_settings(row)))
+
+    def _count_creation(self, session: Session) -> None:
+        """Count a room that is about to be made; one that turns out to exist stays counted.
+
+        Raises:
+            Refused: `rate_limited`.
+        """
+        peer = session.stream.peer
+        principal = session.principal
+        # A new guest costs nothing, so the address counts; behind loopback may be everybody, through a proxy.
+        by_address = principal is not None and principal.is_guest and not is_loopback(peer)
+        who = address_key(peer) if by_address else session.user_id
+        wait_s = session.services.ledger.take_create(who, session.services.clock())
+        if wait_s:
+            raise Refused(ErrorCode.RATE_LIMITED, "too many new rooms", retry_after_s=wait_s)
 
     def _new_room(self, session: Session, request: Create) -> NewRoom:
         return NewRoom(
@@ -336,6 +358,7 @@ class SessionDesk:
         elif found.body != request.body:
             raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {found.seq}")
         else:
+            self._services.counts.duplicates += 1
             session.reply(
                 ok(
                     request.id,

@@ -22,6 +22,11 @@ class Waiting(NamedTuple):
     ordering: bool
 
 
+def decides_order(request: AnyRequest) -> bool:
+    """Whether what comes after a request must not overtake it while it waits."""
+    return isinstance(request, Hello | Join | Subscribe | Create | Send)
+
+
 class WaitingLine:
     """Lives while something waits; most of 10,000 connections have none.
 
@@ -50,7 +55,7 @@ class WaitingLine:
         Raises:
             MailboxFull: it did not fit: the False before it was ignored.
         """
-        ordering = not admitted or isinstance(request, Hello | Join | Subscribe | Create | Send)
+        ordering = not admitted or decides_order(request)
         self._mailbox.put_nowait(Waiting(request, admitted, ordering))
         if ordering:
             self.orders += 1
@@ -58,6 +63,15 @@ class WaitingLine:
             return True
         self.paused = True
         return False
+
+    def put_if_spare(self, request: AnyRequest) -> bool:
+        """Let an admitted request wait; False, and nothing done, when only the last place is left.
+
+        That is for the connection's reader, which alone can stop reading.
+        """
+        if len(self._mailbox) + 1 >= self._capacity:
+            return False
+        return self.put(request, admitted=True)
 
     def take(self) -> Sequence[Waiting]:
         """Everything that waits now, in order."""

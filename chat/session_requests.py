@@ -53,10 +53,10 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             subscribe(session, request)
         case Unsubscribe():
             session.tell_room(request.room, UnsubscribeRoom(peer=session, request_id=request.id))
-            session.leaving(request.room)
+            session.leaving(request.room, request.id)
         case Leave():
+            # It may be refused: its place is free when the room delivers no more.
             session.tell_room(request.room, LeaveRoom(peer=session, request_id=request.id))
-            session.leaving(request.room)
         case Presence():
             session.status = request.status
             session.status_text = request.text
@@ -89,14 +89,16 @@ def join(session: "Session", request: Join, *, must_exist: bool = False) -> None
         must_exist: it was created a moment ago.
 
     Raises:
-        Refused: `forbidden` at the limit of subscriptions; `busy`, `overloaded` or `unavailable`.
+        Refused: `forbidden` at the limit of subscriptions; `busy`, `overloaded` or `unavailable`;
+            `rate_limited` for a room that was asked for before.
     """
-    session.subscribing(request.room, request.id)
-    session.tell_room(
+    ticket = session.asking(request.room, request.id)
+    _ask(
+        session,
         request.room,
         JoinRoom(
             peer=session,
-            request_id=request.id,
+            request_id=ticket,
             since=request.since,
             limit=_events(session.services, request.limit),
             must_exist=must_exist,
@@ -106,16 +108,25 @@ def join(session: "Session", request: Join, *, must_exist: bool = False) -> None
 
 def subscribe(session: "Session", request: Subscribe) -> None:
     """Ask a room to deliver to the session; raises as `join`."""
-    session.subscribing(request.room, request.id)
-    session.tell_room(
+    ticket = session.asking(request.room, request.id)
+    _ask(
+        session,
         request.room,
         SubscribeRoom(
             peer=session,
-            request_id=request.id,
+            request_id=ticket,
             since=request.since,
             limit=_events(session.services, request.limit),
         ),
     )
+
+
+def _ask(session: "Session", room: str, question: JoinRoom | SubscribeRoom) -> None:
+    try:
+        session.tell_room(room, question)
+    except Refused:
+        session.not_asked(question.request_id)
+        raise
 
 
 def _events(services: SessionServices, limit: int | None) -> int:

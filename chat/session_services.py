@@ -8,6 +8,7 @@ from typing import Protocol
 from chat.errors import ErrorCode
 from chat.measures import Counts
 from chat.presence_port import PresencePort
+from chat.protocol import BODY_MAX_BYTES
 from chat.room_messages import RoomMessage
 from chat.session_state import SessionLimits
 from chat.topic import Topics
@@ -35,6 +36,7 @@ class SessionServices:
         counts: what is counted on the way.
         refused: errors told, by code.
         pressure: how hard the server is pressed, 0 to 4.
+        body_max_bytes: a message's text, in UTF-8.
     """
 
     clock: Callable[[], float]
@@ -49,3 +51,4 @@ class SessionServices:
     page_max: int
     subscribe_events: int
     mailbox_capacity: int
+    body_max_bytes: int = BODY_MAX_BYTES

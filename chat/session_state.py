@@ -26,6 +26,8 @@ from chat.rate_limit import TokenBucket
 
 CALM_S: Final = 2.0
 """So long without a refused frame, and the abuse is forgiven."""
+FLOOD_BURSTS: Final = 20
+"""Refused frames, in bursts of the limit, that nobody sends by mistake: more end the connection at once."""
 
 
 class Phase(Enum):
@@ -46,6 +48,10 @@ class Bucket(Protocol):
 
     def take(self, now_s: float, n: int = 1) -> float:
         """Take `n` tokens, or say in how many seconds they will be there."""
+        ...
+
+    def charge(self, now_s: float, n: int = 1) -> None:
+        """Take `n` tokens, there or not: what comes next waits for them."""
         ...
 
 
@@ -80,7 +86,11 @@ class SessionLimits:
 
 
 class SessionState:
-    """Phase, buckets and counts of one connection."""
+    """Phase, buckets and counts of one connection.
+
+    Attributes:
+        owes: whether misses may have to be paid for before the next question (`owed_s`).
+    """
 
     __slots__ = (
         "_abused_since_s",
@@ -89,7 +99,9 @@ class SessionState:
         "_limits",
         "_lists",
         "_presence",
+        "_refused_frames",
         "_undecodable",
+        "owes",
         "phase",
     )
 
@@ -102,7 +114,9 @@ class SessionState:
         self._presence: Bucket | None = None
         self._abused_since_s = 0.0
         self._last_refusal_s = float("-inf")
+        self._refused_frames = 0
         self._undecodable = 0
+        self.owes = False
 
     def count_frame(self, now_s: float) -> float:
         """Count one frame of any kind; 0.0 when it may be answered, else seconds to wait."""
@@ -113,12 +127,20 @@ class SessionState:
             return 0.0
         if now_s - self._last_refusal_s > CALM_S:
             self._abused_since_s = now_s
+            self._refused_frames = 0
         self._last_refusal_s = now_s
+        self._refused_frames += 1
         return wait_s
 
     def abusive(self, now_s: float) -> bool:
-        """Whether frames have been refused for `abuse_s`, with no calm between; ask after a refusal."""
-        return now_s - self._abused_since_s >= self._limits.abuse_s
+        """Whether frames have been refused for `abuse_s`, or far too many of them, with no calm between.
+
+        Ask after a refusal.
+        """
+        frames = self._limits.frames
+        return now_s - self._abused_since_s >= self._limits.abuse_s or (
+            frames is not None and self._refused_frames > FLOOD_BURSTS * frames.burst
+        )
 
     def count_undecodable(self) -> bool:
         """Count a frame that is no envelope; True when the connection must end (4501)."""
@@ -145,10 +167,7 @@ class SessionState:
                     ErrorCode.BAD_REQUEST, "hello was said already", field="t", request_id=request.id
                 )
             case History() | Rooms() | Room() | Members() | Watch() | Create():
-                if self._limits.lists is not None:
-                    if self._lists is None:
-                        self._lists = self._limits.lists.bucket()
-                    _take(self._lists, now_s, request.id)
+                self.count_list(now_s, request.id)
             case Presence():
                 if self._limits.presence is not None:
                     if self._presence is None:
@@ -156,6 +175,35 @@ class SessionState:
                     _take(self._presence, now_s, request.id)
             case _:
                 pass
+
+    def count_list(self, now_s: float, request_id: int) -> None:
+        """Count a request that reads much, or asks for it again.
+
+        Raises:
+            Refused: `rate_limited` with the time to wait.
+        """
+        lists = self._list_bucket()
+        if lists is not None:
+            _take(lists, now_s, request_id)
+
+    def count_miss(self, now_s: float) -> None:
+        """Count a question for a room that does not exist: known only when it has been answered."""
+        lists = self._list_bucket()
+        if lists is not None:
+            lists.charge(now_s)
+            self.owes = True
+
+    def owed_s(self, now_s: float) -> float:
+        """Seconds until rooms may be asked for again, after too many that do not exist; 0.0: now."""
+        wait_s = 0.0 if self._lists is None else self._lists.take(now_s, 0)
+        if not wait_s:
+            self.owes = False
+        return wait_s
+
+    def _list_bucket(self) -> Bucket | None:
+        if self._lists is None and self._limits.lists is not None:
+            self._lists = self._limits.lists.bucket()
+        return self._lists
 
     @property
     def subscriptions_max(self) -> int:

@@ -11,13 +11,21 @@ from typing import Final, TypeAlias, cast
 
 import trio
 
-from chat.client import DEFAULT_OPTIONS, Client, ClientOptions, Dial, Encoding, open_client
+from chat.client import (
+    DEFAULT_OPTIONS,
+    Client,
+    ClientOptions,
+    Dial,
+    Encoding,
+    open_client,
+)
 from chat.client_errors import ClientError, OutboundFull
 from chat.client_feed import Connected, Disconnected, Ended, Notice, Update
 from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, Rewound, WasReset
+from chat.first_dial import FirstDial
 from chat.outbound import Delivery, Outgoing
 from chat.terminal_input import Console
-from chat.terminal_text import HELP, Command, format_event, parse_line, printable, quote
+from chat.terminal_text import HELP, Command, format_event, parse_line, printable, quote, room_name_problem
 
 STORE_TIMEOUT_S: Final = 60.0
 """At the end of the input: for the last messages to be stored, reconnecting included."""
@@ -52,6 +60,7 @@ class Terminal:
         self._mine: dict[str, Outgoing] = {}
         self._settled = trio.Event()
         self._pressure = 0
+        self._talking = False
         self.unstored = 0
         self.ended = trio.CancelScope()
         self.error: Exception | None = None
@@ -86,7 +95,9 @@ class Terminal:
                 self._show_notice(update.envelope)
             case Ended():
                 self.error = update.error
-                self._show(f"-- ended: {printable(str(update.error))}")
+                if self._talking:
+                    # Before that it is raised, for the command to tell.
+                    self._show(f"-- ended: {printable(str(update.error))}")
                 self.ended.cancel()
 
     def _tell(self, words: str, room: str) -> None:
@@ -170,11 +181,16 @@ class Terminal:
 
     async def join(self, client: Client, room: str) -> None:
         """Follow a room, created where it is missing, and talk there from now on."""
+        problem = room_name_problem(room)
+        if problem is not None:
+            self._show(f"-- {problem}")
+            return
         if room not in self._rooms:
             await client.join(room, create=True, limit=HISTORY_DEFAULT)
             self._rooms.append(room)
         self._room = room
-        self._show(f"-- you talk in {room}")
+        self._show(f"-- you talk in {room}{'' if self._talking else '; /help lists what you can type'}")
+        self._talking = True
 
     def _forget(self, room: str) -> None:
         if room in self._rooms:
@@ -207,7 +223,9 @@ class Terminal:
             else:
                 self._show(f"-- no such command: /{printable(name)}; try /help")
         except ClientError as exc:
-            self._show(f"-- {printable(str(exc))}")
+            if self.error is None:
+                # Otherwise it was told when the client ended.
+                self._show(f"-- {printable(str(exc))}")
         return True
 
     async def _leave(self, client: Client, room: str) -> None:
@@ -289,8 +307,11 @@ async def run_terminal(
         0 when everything that was said is stored, else 1.
 
     Raises:
-        ClientError: no connection, refused at the door, or refused by the first room.
+        ConnectFailed: nobody answers there; at once, for somebody waits at the terminal.
+        ClientError: refused at the door, or by the first room.
     """
+    first = FirstDial(url, dial)
+    await first.connect()
     console = Console()
     terminal = Terminal(show=show or console.show, tz=tz)
     try:
@@ -302,13 +323,14 @@ async def run_terminal(
             rng=rng or SystemRandom(),
             options=options,
             on_update=terminal.on_update,
-            dial=dial,
+            dial=first.dial,
             client_name="parley-connect",
         ) as client:
             with terminal.ended:
                 await _talk(client, terminal, lines or console, room)
     finally:
         console.close()
+        await first.aclose()
     return EXIT_FAILED if terminal.unstored or terminal.error is not None else EXIT_OK
 
 

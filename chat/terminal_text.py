@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
+from chat.names import is_room_name, suggest_room_name
+
 HELP: Final = """\
 /join ROOM     follow another room and talk there (it is created where it is missing)
 /leave [ROOM]  be a member no more
@@ -18,6 +20,8 @@ HELP: Final = """\
 /me TEXT       say what you do
 //TEXT         say something that begins with /
 /quit          leave; also the end of the input"""
+
+ROOM_NAME_RULE: Final = "a-z, 0-9, then . _ - as well; 64 characters at most"
 
 QUOTE_CHARACTERS: Final = 60
 """Of a message that is told of, not shown."""
@@ -50,6 +54,15 @@ def _visible(character: str) -> str:
     if code == _DELETE:
         return "\u2421"
     return f"<U+{code:04X}>"
+
+
+def room_name_problem(raw: str) -> str | None:
+    """Why a room cannot be called so, with a name that would do; None: it can."""
+    if is_room_name(raw):
+        return None
+    better = suggest_room_name(raw)
+    problem = f'a room cannot be called "{quote(raw)}" ({ROOM_NAME_RULE})'
+    return problem if better is None else f"{problem}; try {better}"
 
 
 def quote(text: str) -> str:

@@ -33,9 +33,10 @@ class Topic:
     Attributes:
         room_id: the room's number in storage.
         last_seq: the last seq that was published; a room that was rebuilt continues after it.
+        epoch: the room's, under which it was published.
     """
 
-    __slots__ = ("_counts", "_flusher", "_outboxes", "_subscribers", "last_seq", "room", "room_id")
+    __slots__ = ("_counts", "_flusher", "_outboxes", "_subscribers", "epoch", "last_seq", "room", "room_id")
 
     def __init__(self, room: str, room_id: RoomId, flusher: Flusher, counts: Counts) -> None:
         self.room = room
@@ -43,6 +44,7 @@ class Topic:
         self._counts = counts
         self.room_id = room_id
         self.last_seq = 0
+        self.epoch = 0
         # By encoding, so that a broadcast is one loop over outboxes with one frame; dicts keep removal cheap.
         self._outboxes: tuple[dict[Outbox, None], dict[Outbox, None]] = ({}, {})
         self._subscribers: dict[Subscriber, None] = {}
@@ -68,18 +70,20 @@ class Topic:
 
     def publish(self, message: Broadcast, seq: int) -> None:
         """Deliver a log event to everybody; never blocks."""
-        self.last_seq = seq
         for index, outboxes in enumerate(self._outboxes):
             if outboxes:
                 self._counts.deliveries += len(outboxes)
                 self._flusher.broadcast(outboxes, message.frame(index))
+        # Last: a crash above makes the room publish it again, and twice is better than not at all.
+        self.last_seq = seq
 
     def publish_ephemeral(self, message: Broadcast) -> None:
         """Deliver something that a full outbox may shed."""
         for index, outboxes in enumerate(self._outboxes):
             if outboxes:
-                self._counts.deliveries += len(outboxes)
+                shed = self._flusher.shed
                 self._flusher.broadcast(outboxes, message.frame(index), ephemeral=True)
+                self._counts.ephemeral_deliveries += len(outboxes) - (self._flusher.shed - shed)
 
 
 class Topics:

@@ -1,32 +1,62 @@
-"""PURE: what a user's sessions share on this node: how many there are, and the rates of each room."""
+"""PURE: what a user's sessions share on this node: how many there are, and the rates of each room.
+
+The rates of a user are that user's alone: nobody can wash out somebody else's limit, and nobody his own by
+naming rooms that do not exist.
+"""
 
 from typing import Final
 
 from chat.errors import ErrorCode, Refused
-from chat.rate_limit import KeyedBuckets
+from chat.rate_limit import ExactBuckets, KeyedBuckets
 from chat.session_state import Rate
 
-REMEMBERED_MAX: Final = 100_000
-"""Users in rooms whose rate is remembered, also when their sessions have ended: about 30 MB."""
+ROOMS_MAX: Final = 64
+"""Rooms in which a user's rates are counted apart, of those used within the last seconds."""
+REMEMBERED_MAX: Final = 5_000
+"""Users remembered after their last session: as many would have to leave before a limit is forgotten."""
+CREATORS_MAX: Final = 10_000
+"""Users and addresses whose rate of creating is remembered: about 2 MB."""
+
+
+class _User:
+    """One user's sessions and rates."""
+
+    __slots__ = ("sends", "sessions", "typing")
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        # Made when first needed: most users only read.
+        self.sends: ExactBuckets[str] | None = None
+        self.typing: ExactBuckets[str] | None = None
 
 
 class UserLedger:
-    """Every user with a session on this node.
+    """Every user with a session on this node, and those who left last.
 
     Args:
         sessions_max: sessions a user may have here.
         sends: the limit on messages of one user in one room; None: no limit.
         typing: the same for typing notices.
+        creates: the limit on rooms that one user, or one address, makes; None: no limit.
     """
 
-    def __init__(self, *, sessions_max: int, sends: Rate | None, typing: Rate | None) -> None:
+    def __init__(
+        self, *, sessions_max: int, sends: Rate | None, typing: Rate | None, creates: Rate | None
+    ) -> None:
         self._sessions_max = sessions_max
-        self._sends = _buckets(sends)
-        self._typing = _buckets(typing)
-        self._sessions: dict[str, int] = {}
+        self._sends = sends
+        self._typing = typing
+        self._creates = (
+            None
+            if creates is None
+            else KeyedBuckets[str](creates.rate_per_s, creates.burst, max_keys=CREATORS_MAX)
+        )
+        self._users: dict[str, _User] = {}
+        # In the order of leaving: the first is the first to be forgotten.
+        self._gone: dict[str, _User] = {}
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._users)
 
     def open_session(self, user_id: str) -> None:
         """Count a session in; pair it with `close_session`.
@@ -34,29 +64,63 @@ class UserLedger:
         Raises:
             Refused: `forbidden` at the user's limit; nothing was counted.
         """
-        sessions = self._sessions.get(user_id, 0)
-        if sessions >= self._sessions_max:
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = self._gone.pop(user_id) if user_id in self._gone else _User()
+        elif user.sessions >= self._sessions_max:
             raise Refused(ErrorCode.FORBIDDEN, f"a user has {self._sessions_max} sessions at most")
-        self._sessions[user_id] = sessions + 1
+        user.sessions += 1
 
     def close_session(self, user_id: str) -> None:
-        """Count a session out."""
-        sessions = self._sessions[user_id] - 1
-        if sessions:
-            self._sessions[user_id] = sessions
-        else:
-            del self._sessions[user_id]
+        """Count a session out; the user's rates are remembered for a while."""
+        user = self._users[user_id]
+        user.sessions -= 1
+        if not user.sessions:
+            del self._users[user_id]
+            if user.sends is not None or user.typing is not None:
+                self._remember(user_id, user)
 
     def take_send(self, user_id: str, room: str, now_s: float) -> float:
         """Count a message to a room; 0.0 when it may go, else seconds to wait."""
-        return 0.0 if self._sends is None else self._sends.take((user_id, room), now_s)
+        rate = self._sends
+        if rate is None:
+            return 0.0
+        user = self._users.get(user_id) or self._absent(user_id)
+        buckets = user.sends
+        if buckets is None:
+            buckets = user.sends = _buckets(rate)
+        return buckets.take(room, now_s)
 
     def take_typing(self, user_id: str, room: str, now_s: float) -> float:
         """Count a typing notice in a room; 0.0 when it may go, else seconds to wait."""
-        return 0.0 if self._typing is None else self._typing.take((user_id, room), now_s)
+        rate = self._typing
+        if rate is None:
+            return 0.0
+        user = self._users.get(user_id) or self._absent(user_id)
+        buckets = user.typing
+        if buckets is None:
+            buckets = user.typing = _buckets(rate)
+        return buckets.take(room, now_s)
+
+    def take_create(self, who: str, now_s: float) -> float:
+        """Count a room that is about to be made; 0.0 when it may be, else seconds to wait.
+
+        Args:
+            who: a user's id, or the address that a guest comes from.
+            now_s: seconds, monotonic.
+        """
+        return 0.0 if self._creates is None else self._creates.take(who, now_s)
+
+    def _absent(self, user_id: str) -> _User:
+        """A user without a session, remembered from now on."""
+        return self._gone.get(user_id) or self._remember(user_id, _User())
+
+    def _remember(self, user_id: str, user: _User) -> _User:
+        self._gone[user_id] = user
+        if len(self._gone) > REMEMBERED_MAX:
+            del self._gone[next(iter(self._gone))]
+        return user
 
 
-def _buckets(rate: Rate | None) -> KeyedBuckets[tuple[str, str]] | None:
-    if rate is None:
-        return None
-    return KeyedBuckets(rate.rate_per_s, rate.burst, max_keys=REMEMBERED_MAX)
+def _buckets(rate: Rate) -> ExactBuckets[str]:
+    return ExactBuckets(rate.rate_per_s, rate.burst, max_keys=ROOMS_MAX)

@@ -35,7 +35,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
-    "max_connections": "50",
+    "max_connections": "128",  # a pool of 40, 64 writers and one to spare, a command line, an operator
     "shared_buffers": "128MB",
     "work_mem": "8MB",
     "maintenance_work_mem": "64MB",

@@ -2,11 +2,15 @@
 
 Stands alone, so that every module of the package may import it. Errors of the database driver never
 leave the package: they arrive here as one of these.
+
+Their messages hold no values of rows, so they may be logged; what others raise may quote anything.
 """
+
+from traceback import format_tb
 
 
 class StorageError(Exception):
-    """Root of everything that storage raises on purpose."""
+    """Root of everything that storage raises on purpose. Its message quotes nothing of a row."""
 
 
 class Unavailable(StorageError):
@@ -47,3 +51,14 @@ class MigrationError(StorageError):
 
 class EmbeddedError(StorageError):
     """The embedded Postgres cannot be started or kept running; the message says what to do."""
+
+
+def loggable(error: BaseException) -> str:
+    """An error in words that may be logged: its class, and what it says when it is one of ours."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, StorageError) else name
+
+
+def stack_of(error: BaseException) -> str:
+    """Where an error came from, without what it or its causes say."""
+    return "".join(format_tb(error.__traceback__))

@@ -7,6 +7,7 @@ crosses twice: once as a coroutine function with its arguments, once as its fini
 
 import asyncio
 import importlib.util
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -20,8 +21,8 @@ import trio
 from asyncpg.pool import PoolConnectionProxy
 
 from storage.database import Call, Database, Row, Stop
-from storage.errors import BadData, StorageError, StoreClosed, Unavailable
-from storage.sqlstate import classify
+from storage.errors import BadData, StorageError, StoreClosed, Unavailable, loggable
+from storage.sqlstate import classify, may_quote_values
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -37,6 +38,11 @@ _DRIVER_ERRORS: Final = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError included
 )
+_ARGUMENT: Final = re.compile(r"invalid input for query (argument \$\d+)")
+_PIN_COMMIT: Final = """
+SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+    WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+"""
 _log = structlog.get_logger(__name__)
 
 
@@ -52,14 +58,14 @@ class _Tx:
     def told(self, error: Exception) -> StorageError:
         """What a driver's error means; a handle that outlived its call is our own mistake."""
         if self.ended:
-            return StorageError(f"the call has ended: {error}")
+            return StorageError(f"the call has ended: {_words(error)}")
         return _translate(error, self._connection)
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
         try:
             return await self._connection.fetch(sql, *args)
         except _DRIVER_ERRORS as error:
-            raise self.told(error) from error
+            raise self.told(error) from None
 
     async def fetch_as(self, make: Callable[..., R], sql: str, *args: object) -> list[R]:
         return [make(*row) for row in await self.fetch(sql, *args)]
@@ -68,7 +74,7 @@ class _Tx:
         try:
             return await self._connection.fetchrow(sql, *args)
         except _DRIVER_ERRORS as error:
-            raise self.told(error) from error
+            raise self.told(error) from None
 
     async def fetchrow_as(self, make: Callable[..., R], sql: str, *args: object) -> R | None:
         row = await self.fetchrow(sql, *args)
@@ -78,26 +84,26 @@ class _Tx:
         try:
             value: object = await self._connection.fetchval(sql, *args)
         except _DRIVER_ERRORS as error:
-            raise self.told(error) from error
+            raise self.told(error) from None
         return value
 
     async def fetchval_as(self, kind: type[R], sql: str, *args: object) -> R:
         value = await self.fetchval(sql, *args)
         if isinstance(value, kind):
             return value
-        raise StorageError(f"expected {kind.__name__}, the database gave {value!r}")
+        raise StorageError(f"expected {kind.__name__}, the database gave {type(value).__name__}")
 
     async def execute(self, sql: str, *args: object) -> str:
         try:
             return await self._connection.execute(sql, *args)
         except _DRIVER_ERRORS as error:
-            raise self.told(error) from error
+            raise self.told(error) from None
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         try:
             await self._connection.executemany(sql, rows)
         except _DRIVER_ERRORS as error:
-            raise self.told(error) from error
+            raise self.told(error) from None
 
 
 class _PlainConnection(asyncpg.Connection):
@@ -223,14 +229,14 @@ class _Worker:
         elif isinstance(error, Exception) and not self._over:
             result = outcome.Error(error)
         else:
-            result = outcome.Error(StoreClosed(f"the database's thread has ended: {error!r}"))
+            result = outcome.Error(StoreClosed(f"the database's thread has ended: {loggable(error)}"))
         self._tell(call.finish, call, result)
 
     async def _attempt(self, call: Call) -> object:
         try:
             connection = await self._pool.acquire()
         except _DRIVER_ERRORS as error:
-            raise _translate(error, None) from error
+            raise _translate(error, None) from None
         self._running[call].connection = connection
         tx = _Tx(connection)
         try:
@@ -242,7 +248,7 @@ class _Worker:
             ):
                 return await call.fn(tx)
         except _DRIVER_ERRORS as error:
-            raise tx.told(error) from error
+            raise tx.told(error) from None
         finally:
             tx.ended = True
             await self._release(connection)  # noqa: ASYNC102  asyncio, bounded
@@ -252,7 +258,7 @@ class _Worker:
             await self._pool.release(connection, timeout=self._grace_s)
         except _DRIVER_ERRORS as error:
             # The pool has thrown the connection away; what the call did stands.
-            _log.info("storage.connection_dropped", error=str(error))
+            _log.info("storage.connection_dropped", error=_words(error))
 
     def _main(self) -> None:
         """The thread: serve until asked to stop; its end is told in any case."""
@@ -269,14 +275,14 @@ class _Worker:
             async with asyncio.timeout(self._open_bound_s):
                 await self._pool
         except (*_DRIVER_ERRORS, ValueError) as error:
-            raise _translate(error, None) from error
+            raise _translate(error, None) from None
         self._tell(self._opened.set)
         try:
             await self._closing.wait()
             async with asyncio.timeout(self._grace_s):
                 await self._pool.close()
         except _DRIVER_ERRORS as error:
-            _log.warning("storage.pool_cut", error=repr(error))
+            _log.warning("storage.pool_cut", error=_words(error))
         finally:
             self._over = True
             self._pool.terminate()  # no effect on a closed one
@@ -286,7 +292,8 @@ class _Worker:
         self._ended.set()
         self._opened.set()
         if self._on_end is not None:
-            self._on_end(StoreClosed(f"the database's thread has ended: {self._failure!r}"))
+            why = "it was closed" if self._failure is None else loggable(self._failure)
+            self._on_end(StoreClosed(f"the database's thread has ended: {why}"))
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -298,18 +305,42 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _translate(error: Exception, connection: _Connection | None) -> StorageError:
-    """What a driver's error means for the caller."""
+    """What a driver's error means for the caller; without its details, and not as its cause.
+
+    Both quote rows and arguments, which are people's messages, and errors are logged with their causes.
+    """
+    words = _words(error)
     if isinstance(error, asyncpg.InvalidCachedStatementError):
-        return Unavailable(str(error))  # the schema changed under a cached statement, now forgotten
+        return Unavailable(words)  # the schema changed under a cached statement, now forgotten
     if isinstance(error, asyncpg.PostgresError):
-        return classify(error.sqlstate)(f"{error} ({error.sqlstate})")
+        return classify(error.sqlstate)(words)
     if isinstance(error, OSError):
-        return Unavailable(f"{type(error).__name__}: {error}")
+        return Unavailable(words)
     if connection is not None and _is_lost(connection):
-        return Unavailable(f"the connection was lost: {error}")
+        return Unavailable(f"the connection was lost: {words}")
     if isinstance(error, ValueError):
-        return BadData(str(error))  # the driver's own DataError: a value that fits no column type
-    return StorageError(str(error))
+        return BadData(words)  # the driver's own DataError: a value that fits no column type
+    return StorageError(words)
+
+
+def _words(error: Exception) -> str:
+    """What a driver's error says, as far as no value of a row or an argument can be in it."""
+    name = type(error).__name__
+    if isinstance(error, asyncpg.PostgresError):
+        if not may_quote_values(error.sqlstate):
+            return f"{error.args[0]} ({error.sqlstate})"
+        argument = _ARGUMENT.match(error.args[0])  # the driver's own refusal of an argument
+        place = (
+            argument[1]
+            if argument
+            else error.constraint_name or ".".join(filter(None, (error.table_name, error.column_name)))
+        )
+        return f"{name} ({error.sqlstate}) {place}".rstrip()
+    if isinstance(error, OSError):
+        return f"{name}: {error}"
+    if isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError):
+        return f"the address makes no sense ({name})"  # parsing it may quote a password
+    return f"{name}: {error.args[0] if error.args else ''}"
 
 
 def _is_lost(connection: _Connection) -> bool:
@@ -324,6 +355,11 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None
     del loop
     error = context.get("exception")
     _log.warning("storage.background_error", message=context.get("message"), error=repr(error))
+
+
+async def _pin_commit(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Set for the session what holds now, or `on`: no later change of the server's settings reaches us."""
+    await connection.execute(_PIN_COMMIT)
 
 
 @asynccontextmanager
@@ -343,6 +379,9 @@ async def open_database(
 
     Several may be open at once, in one process and to one server. Connections that were lost are
     replaced when they are next needed, so the database heals when the server is back.
+
+    A commit is confirmed when it is on the server's disk: `synchronous_commit = off`, set for the server,
+    the database or the user, does not hold here. Its other values do.
 
     Args:
         dsn: a `postgresql://` address.
@@ -370,6 +409,7 @@ async def open_database(
         max_size=max_size,
         timeout=connect_timeout_s,
         connection_class=_PlainConnection,
+        init=_pin_commit,
         server_settings={
             "application_name": application_name,
             "statement_timeout": str(statement_timeout_ms),

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import trio
+
 from storage import accounts, rooms
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
-from storage.errors import Conflict
+from storage.errors import Conflict, Unavailable
 from storage.history import find_cids, read_history
 from storage.model import (
     Activation,
@@ -33,14 +35,26 @@ class PostgresStore:
 
     Args:
         database: where to; stays the caller's, to close after the last call.
+        writes: for `append` and `park` alone, with a connection for each writer, so that no number of other
+            calls keeps a writer waiting, nor refuses it; by default the same as `database`.
+        max_activations: so many rooms are activated at a time; the others wait for their turn, in order, for
+            `write_timeout_s` at most, and leave the database's connections and queue to other calls.
         write_timeout_s: bounds each write.
         read_timeout_s: bounds each read.
     """
 
     def __init__(
-        self, database: Database, *, write_timeout_s: float = 10.0, read_timeout_s: float = 5.0
+        self,
+        database: Database,
+        *,
+        writes: Database | None = None,
+        max_activations: int = 64,
+        write_timeout_s: float = 10.0,
+        read_timeout_s: float = 5.0,
     ) -> None:
         self._database = database
+        self._writes = database if writes is None else writes
+        self._activations = trio.Semaphore(max_activations)
         self._write_s = write_timeout_s
         self._read_s = read_timeout_s
 
@@ -50,15 +64,15 @@ class PostgresStore:
             entries = cast("Sequence[LogEntry]", batch)
             # Without a transaction of ours: the statement is one, at a third of the round trips.
             try:
-                if await self._database.read(append_regular, entries, timeout_s=self._write_s):
+                if await self._writes.read(append_regular, entries, timeout_s=self._write_s):
                     return [_STORED] * len(entries)
             except Conflict:
                 pass  # the careful way finds out what was there before
-        return await self._database.run(append_carefully, batch, timeout_s=self._write_s)
+        return await self._writes.run(append_carefully, batch, timeout_s=self._write_s)
 
     async def park(self, entry: Entry, error: str) -> Receipt:
         """See `Store.park`."""
-        return await self._database.run(park, entry, error, timeout_s=self._write_s)
+        return await self._writes.run(park, entry, error, timeout_s=self._write_s)
 
     async def create_room(self, room: NewRoom) -> RoomRow:
         """See `Store.create_room`."""
@@ -69,8 +83,22 @@ class PostgresStore:
         return await self._database.read(rooms.find_room, name, timeout_s=self._read_s)
 
     async def activate(self, name: str, *, tail_events: int, at_ms: int) -> Activation | None:
-        """See `Store.activate`."""
-        return await self._database.run(rooms.activate, name, tail_events, at_ms, timeout_s=self._write_s)
+        """See `Store.activate`. An unknown name costs one read.
+
+        Raises:
+            Unavailable: as of every call, or no turn came in time.
+        """
+        try:
+            with trio.fail_after(self._write_s):
+                await self._activations.acquire()
+        except trio.TooSlowError:
+            raise Unavailable(f"no turn to activate a room within {self._write_s} s") from None
+        try:
+            if await self._database.read(rooms.find_room, name, timeout_s=self._read_s) is None:
+                return None
+            return await self._database.run(rooms.activate, name, tail_events, at_ms, timeout_s=self._write_s)
+        finally:
+            self._activations.release()
 
     async def history(
         self,

@@ -33,6 +33,24 @@ _BY_CLASS: Final[dict[str, type[StorageError]]] = {
     "58": Unavailable,  # system error: disk, files
 }
 
+_NO_VALUES: Final = frozenset(
+    {
+        "08",  # connection exception
+        "0A",  # feature not supported
+        "25",  # transaction state
+        "28",  # who we are
+        "3D",  # which database
+        "40",  # transaction rollback
+        "42",  # syntax and access: our statements hold no values
+        "53",  # insufficient resources
+        "54",  # program limit exceeded
+        "55",  # not in prerequisite state
+        "57",  # operator intervention
+        "58",  # system error
+        "XX",  # internal error, corruption
+    }
+)
+
 
 def classify(sqlstate: str | None) -> type[StorageError]:
     """The kind of error behind a five-character SQLSTATE; `StorageError` for what fits no other.
@@ -43,3 +61,8 @@ def classify(sqlstate: str | None) -> type[StorageError]:
     if sqlstate is None:
         return StorageError
     return _BY_CODE.get(sqlstate) or _BY_CLASS.get(sqlstate[:2], StorageError)
+
+
+def may_quote_values(sqlstate: str | None) -> bool:
+    """Whether an error's first line may hold a value of a row or an argument; its details always may."""
+    return sqlstate is None or sqlstate[:2] not in _NO_VALUES

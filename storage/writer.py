@@ -22,7 +22,16 @@ import structlog
 import trio
 
 from storage.batch import Append, Attempt, Step, retry_delay_s, row_bytes, take
-from storage.errors import BacklogFull, BadData, Conflict, LogGap, StoreClosed, Unavailable
+from storage.errors import (
+    BacklogFull,
+    BadData,
+    Conflict,
+    LogGap,
+    StoreClosed,
+    Unavailable,
+    loggable,
+    stack_of,
+)
 from storage.model import CidConflict, Duplicate, Entry, Fenced, Poisoned, Receipt, RoomId
 from storage.store import Store
 from storage.writer_model import (
@@ -101,13 +110,20 @@ class Writer(Generic[T]):
         """Whether so many rows would be taken now: to be asked before rows are ordered."""
         return self._rows_left >= rows and self._bytes_left > 0 and self._accepting
 
-    def submit(self, entry: Entry, ticket: T) -> None:
+    def submit(self, entry: Entry, ticket: T, *, beyond_bound: bool = False) -> None:
         """Take a row; never blocks. `on_receipts` will get it back with its ticket and receipt.
+
+        Args:
+            entry: the row.
+            ticket: anything.
+            beyond_bound: take it although `accepts()` is False. For rows that follow from rows which were
+                taken, at most a few for each, such as a room's news of one that became `void`: the backlog
+                passes its bound by no more than that.
 
         Raises:
             BacklogFull: `accepts()` is False; nothing was taken.
         """
-        if self._rows_left < 1 or self._bytes_left < 1 or not self._accepting:
+        if (self._rows_left < 1 or self._bytes_left < 1 or not self._accepting) and not beyond_bound:
             raise BacklogFull(f"{len(self._sizes)} rows wait")
         size = row_bytes(entry)
         self._rows_left -= 1
@@ -122,7 +138,7 @@ class Writer(Generic[T]):
             self._mark()
 
     def stop_accepting(self) -> None:
-        """Take nothing more, for good; what is held is still written."""
+        """Take nothing more, for good, but what goes beyond the bound; what is held is still written."""
         self._accepting = False
 
     def pending(self, room_id: RoomId) -> int:
@@ -266,7 +282,7 @@ class Writer(Generic[T]):
         now_s = trio.current_time()
         if self._unavailable_since_s is None:
             self._unavailable_since_s = now_s
-        self._last_error = f"{type(error).__name__}: {error}"
+        self._last_error = loggable(error)
         limits = self._limits
         delay_s = retry_delay_s(
             self._failures, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, jitter=self._rng.random()
@@ -279,7 +295,7 @@ class Writer(Generic[T]):
                 failures=self._failures,
                 retry_s=round(delay_s, 3),
                 backlog_rows=self._submitted - self._written,
-                exc_info=None if isinstance(error, _EXPECTED) else error,
+                stack=None if isinstance(error, _EXPECTED) else stack_of(error),
             )
         self._observer.batch_failed(error, failures=self._failures, retry_s=delay_s)
         await trio.sleep(delay_s)
@@ -302,7 +318,7 @@ class Writer(Generic[T]):
             kind=type(entry).__name__,
             seq=getattr(entry, "seq", None),
             written=len(attempt.receipts),
-            error=f"{type(error).__name__}: {error}",
+            error=loggable(error),
         )
 
     def _settle(self, flight: "_Flight[T]", receipts: Sequence[Receipt], commit_s: float) -> None:
@@ -330,9 +346,10 @@ class Writer(Generic[T]):
             self._progress = None
         try:
             self._on_receipts(list(zip(flight.entries, flight.tickets, receipts, strict=True)))
-        except Exception:  # noqa: BLE001  the listener's bug is its own; the writer must go on
+        except Exception as error:  # noqa: BLE001  the listener's bug is its own; the writer must go on
             self._receipt_errors += 1
-            _log.exception("writer.receipts_failed", rows=rows)
+            # Not its words nor its locals: they may hold rows.
+            _log.error("writer.receipts_failed", rows=rows, error=loggable(error), stack=stack_of(error))
         self._observer.batch_committed(rows=rows, batch_bytes=flight.size_bytes, commit_s=commit_s)
 
 

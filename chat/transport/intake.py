@@ -9,6 +9,9 @@ Everything else is returned, byte for byte, for wsproto. Order never changes:
   `slow_message_delivered`, data frames are passed on too;
 - after a close frame, or a frame that RFC 6455 forbids, all bytes are passed on for ever: the
   connection is ending and nothing after that point is a message.
+
+What is passed on costs more than what is taken, so a client must not have it for free: each frame
+is told once, as itself when it is passed on (`on_passed`), or as the message that it completes.
 """
 
 from collections.abc import Callable
@@ -25,7 +28,11 @@ from chat.transport.frames import (
 )
 
 FRAMES_PER_TURN: Final = 64
-"""Frames taken in one `feed`: 16 KiB of empty frames are 2,700 callbacks, too long for one turn."""
+"""Frames taken, passed on or dropped in one `feed`: 16 KiB of empty frames are 2,700, too many for a turn."""
+RAW_BYTES_PER_TURN: Final = 512
+"""Bytes passed on in one `feed` where they are no frames any more: wsproto may find as many in them."""
+FRAGMENTS_MAX: Final = 1024
+"""Frames of one message: whoever puts it together keeps each of them, and empty ones add no bytes."""
 
 _NO_FRAGMENT: Final = -1
 
@@ -40,9 +47,10 @@ class Intake:
     __slots__ = (
         "_discarding",
         "_fragment_bytes",
+        "_fragments",
         "_need",
-        "_on_control",
         "_on_message",
+        "_on_passed",
         "_on_too_large",
         "_raw",
         "_rest",
@@ -62,12 +70,13 @@ class Intake:
         self.pending = False
         self._on_message: Callable[[bytes, bool], bool | None] | None = None
         self._on_too_large: Callable[[int], None] | None = None
-        self._on_control: Callable[[int], None] | None = None
+        self._on_passed: Callable[[int], None] | None = None
         self._rest: bytearray | None = None
         self._need = 0
         self._skip = 0
         self._slow = 0
         self._fragment_bytes = _NO_FRAGMENT
+        self._fragments = 0
         self._raw = False
         self._discarding = False
         self.fast = False
@@ -76,12 +85,21 @@ class Intake:
         self,
         on_message: Callable[[bytes, bool], bool | None],
         on_too_large: Callable[[int], None] | None = None,
-        on_control: Callable[[int], None] | None = None,
+        on_passed: Callable[[int], None] | None = None,
     ) -> None:
-        """Take data frames from the next frame boundary on, as soon as order allows."""
+        """Take data frames from the next frame boundary on, as soon as order allows.
+
+        Args:
+            on_message: Gets each message taken; False says "no more", see `paused`.
+            on_too_large: Hears of a message over `max_frame_bytes`, or of more than `FRAGMENTS_MAX`
+                frames, with its bytes so far; it is dropped, and so is all data behind it. None:
+                wsproto gets it, whatever its size.
+            on_passed: Hears the opcode of each frame passed on but those that complete a message;
+                of frames, that is, not of the bytes behind the end of framing. It may `discard`.
+        """
         self._on_message = on_message
         self._on_too_large = on_too_large
-        self._on_control = on_control
+        self._on_passed = on_passed
         self._judge()
 
     def slow_message_delivered(self) -> None:
@@ -103,9 +121,10 @@ class Intake:
             data: What was received, or b"" to go on after `pending` bytes were left.
 
         Returns:
-            Bytes to pass on, or b"". Afterwards `pending` says that bytes are left which need no
-            more input (passed bytes come first, the turn was used up, or `paused`), and `paused`
-            that the callback returned False.
+            Bytes to pass on, or b"": at most `FRAMES_PER_TURN` frames. Afterwards `pending` says
+            that bytes are left which may need no more input (passed bytes come first, the turn was
+            used up, or `paused`): let others run before the next `feed`. `paused` says that the
+            callback returned False.
         """
         rest = self._rest
         if rest is not None:
@@ -120,31 +139,34 @@ class Intake:
         offset = 0
         size = len(data)
         taken = 0
+        left = FRAMES_PER_TURN
         while offset < size:
-            if not self.fast:
-                after = self._pass_on(data, offset, passed)
-                if after < 0:
-                    break
-                offset = after
-                continue
-            frame = parse_masked_frame(data, offset, self.max_frame_bytes)
-            if isinstance(frame, tuple):
-                if passed or taken == FRAMES_PER_TURN:
-                    self.pending = True
-                    break
-                payload, offset, is_text = frame
-                taken += 1
-                # The callback is looked up each time: it may end the short cut from inside.
-                if self._on_message is not None and self._on_message(payload, is_text) is False:
-                    self.paused = not self._discarding
-                    self.pending = offset < size
-                    if self.paused:
+            if not left:
+                self.pending = True
+                break
+            left -= 1
+            if self.fast:
+                frame = parse_masked_frame(data, offset, self.max_frame_bytes)
+                if isinstance(frame, tuple):
+                    if passed:
+                        self.pending = True
                         break
-            else:
-                after = self._pass_on(data, offset, passed)
-                if after < 0:
-                    break
-                offset = after
+                    payload, offset, is_text = frame
+                    taken += 1
+                    # The callback is looked up each time: it may end the short cut from inside.
+                    if self._on_message is not None and self._on_message(payload, is_text) is False:
+                        self.paused = not self._discarding
+                        self.pending = offset < size
+                        if self.paused:
+                            break
+                    continue
+            if self._raw:
+                offset = self._pass_raw(data, offset, passed)
+                break
+            after = self._pass_on(data, offset, passed)
+            if after < 0:
+                break
+            offset = after
         self.frames_in += taken
         if offset < size:
             self._rest = bytearray(data[offset:]) if offset else bytearray(data)
@@ -154,58 +176,62 @@ class Intake:
 
     def _pass_on(self, data: bytes, offset: int, passed: list[bytes]) -> int:
         """Pass on, or drop, what is at `offset`; return the offset after it, -1 to await more."""
-        if self._raw:
-            passed.append(data[offset:])
-            return len(data)
         if self._skip:
             step = min(self._skip, len(data) - offset)
             self._skip -= step
             return offset + step
         header = parse_header(data, offset)
         if not isinstance(header, tuple):
-            return -1 if header is Verdict.NEED_MORE else self._go_raw(data, offset, passed)
+            return -1 if header is Verdict.NEED_MORE else self._go_raw(offset)
         first, start, length = header
         opcode = first & OPCODE_BITS
         if opcode < OP_CLOSE:
             if self._discarding:
                 self._skip = start + length - offset
-                return offset
+                return self._pass_on(data, offset, passed)
             if (opcode == OP_CONTINUATION) == (self._fragment_bytes == _NO_FRAGMENT):
-                return self._go_raw(data, offset, passed)
+                return self._go_raw(offset)
             total = length + max(self._fragment_bytes, 0)
-            if total > self.max_frame_bytes:
-                return self._too_large(data, offset, passed, total)
+            if total > self.max_frame_bytes or self._fragments == FRAGMENTS_MAX:
+                return self._too_large(offset, total)
         end = start + length
         if end > len(data):
             self._need = end - offset
             return -1
         passed.append(data[offset:end])
-        if opcode >= OP_CLOSE and self._on_control is not None:
-            self._on_control(opcode)
-        if opcode == OP_CLOSE:
-            return self._go_raw(data, end, passed) if end < len(data) else self._end_raw(end)
-        if opcode < OP_CLOSE:
-            if first & FIN:
-                self._fragment_bytes = _NO_FRAGMENT
-                self._slow += 1
-            else:
-                self._fragment_bytes = length + max(self._fragment_bytes, 0)
+        if opcode >= OP_CLOSE:
+            if opcode == OP_CLOSE:
+                self._go_raw(end)
+        elif first & FIN:
+            self._fragment_bytes = _NO_FRAGMENT
+            self._fragments = 0
+            self._slow += 1
             self._judge()
+            return end
+        else:
+            self._fragment_bytes = length + max(self._fragment_bytes, 0)
+            self._fragments += 1
+            self._judge()
+        # Last of all: it may discard the client's messages.
+        if self._on_passed is not None:
+            self._on_passed(opcode)
         return end
 
-    def _too_large(self, data: bytes, offset: int, passed: list[bytes], total: int) -> int:
-        """Tell of a message over the limit and drop it, or leave it to wsproto."""
+    def _pass_raw(self, data: bytes, offset: int, passed: list[bytes]) -> int:
+        end = offset + RAW_BYTES_PER_TURN
+        passed.append(data[offset:end])
+        self.pending = end < len(data)
+        return min(end, len(data))
+
+    def _too_large(self, offset: int, total: int) -> int:
+        """Tell of a message over a limit and drop it, or leave it to wsproto."""
         if self._on_too_large is None:
-            return self._go_raw(data, offset, passed)
+            return self._go_raw(offset)
         self.discard()
         self._on_too_large(total)
         return offset
 
-    def _go_raw(self, data: bytes, offset: int, passed: list[bytes]) -> int:
-        passed.append(data[offset:])
-        return self._end_raw(len(data))
-
-    def _end_raw(self, offset: int) -> int:
+    def _go_raw(self, offset: int) -> int:
         self._raw = True
         self._judge()
         return offset

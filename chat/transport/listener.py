@@ -3,7 +3,7 @@
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -60,7 +60,7 @@ class ConnectionListener(trio.abc.Listener[ConnectionStream]):
 
         Raises:
             OSError: The process or the system is short of descriptors or memory (EMFILE, ENFILE,
-                ENOBUFS, ENOMEM): `trio.serve_listeners` waits 0.1 s and tries again.
+                ENOBUFS, ENOMEM): try again a moment later.
             trio.ClosedResourceError: The listener was closed.
 
         Cancellation: no connection is lost.
@@ -92,8 +92,10 @@ class ConnectionListener(trio.abc.Listener[ConnectionStream]):
         await trio.lowlevel.checkpoint()
 
 
-async def open_sockets(host: str, port: int, *, backlog: int) -> list[socket.socket]:
-    """Bind and listen on every address of `host` (one port for all, also when `port` is 0).
+async def bind_sockets(host: str, port: int) -> list[socket.socket]:
+    """Take a port on every address of `host`, the same on all of them, also when `port` is 0.
+
+    Nobody can connect yet: see `listen`.
 
     Raises:
         OSError: An address cannot be resolved or bound, with words that name it; nothing stays open.
@@ -108,15 +110,33 @@ async def open_sockets(host: str, port: int, *, backlog: int) -> list[socket.soc
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address[0], port, *address[2:]))
-            sock.listen(backlog)
             port = sock.getsockname()[1]
     except BaseException as error:
         for sock in opened:
             sock.close()
         if isinstance(error, OSError):
-            raise OSError(error.errno, f"cannot serve on {host} port {port}: {error.strerror}") from error
+            raise _cannot_listen(host, port, error) from error
         raise
     return opened
+
+
+def listen(sockets: Sequence[socket.socket], *, backlog: int) -> None:
+    """Let clients connect to bound sockets; they wait to be accepted.
+
+    Raises:
+        OSError: Another process was faster, with words that name the address; the sockets stay open.
+    """
+    for sock in sockets:
+        try:
+            sock.listen(backlog)
+        except OSError as error:
+            host, port, *_ = sock.getsockname()
+            raise _cannot_listen(str(host), int(port), error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> OSError:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return OSError(error.errno, f"cannot listen on {where}: {error.strerror}")
 
 
 def over_tls(sock: socket.socket, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:

@@ -41,7 +41,7 @@ class OutboxListener(Protocol):
         ...
 
 
-class _Waiter:
+class Waiter:
     """Someone who waits until the bytes that are queued now have left."""
 
     __slots__ = ("event", "left")
@@ -62,7 +62,6 @@ class Outbox:
     """
 
     __slots__ = (
-        "_waiters",
         "clean",
         "draining",
         "flushed_at_s",
@@ -75,6 +74,7 @@ class Outbox:
         "rest",
         "send",
         "shed",
+        "waiters",
         "wire",
     )
 
@@ -96,7 +96,8 @@ class Outbox:
         self.overflowed = False
         self.shed = 0
         self.listener: OutboxListener | None = None
-        self._waiters: list[_Waiter] = []
+        self.waiters: list[Waiter] = []
+        """Whoever sends bytes by itself looks here first: mostly there is nobody to `tell_waiters`."""
 
     @property
     def closed(self) -> bool:
@@ -175,13 +176,13 @@ class Outbox:
         if not self.queued_bytes:
             await trio.lowlevel.checkpoint()
             return
-        waiter = _Waiter(self.queued_bytes)
-        self._waiters.append(waiter)
+        waiter = Waiter(self.queued_bytes)
+        self.waiters.append(waiter)
         try:
             await waiter.event.wait()
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
 
     def take_chunk(self) -> bytes | memoryview:
         """Return the next bytes to send, about the wire's chunk at most; b"" when empty.
@@ -210,17 +211,21 @@ class Outbox:
             return
         self.rest = self.rest[sent:] if sent < len(self.rest) else None
         self.queued_bytes -= sent
-        if self._waiters:
-            for waiter in self._waiters:
-                waiter.left -= sent
-                if waiter.left <= 0:
-                    waiter.event.set()
-            self._waiters = [waiter for waiter in self._waiters if waiter.left > 0]
+        if self.waiters:
+            self.tell_waiters(sent)
+
+    def tell_waiters(self, sent: int) -> None:
+        """Tell those who wait that the first `sent` bytes that were queued have left."""
+        for waiter in self.waiters:
+            waiter.left -= sent
+            if waiter.left <= 0:
+                waiter.event.set()
+        self.waiters = [waiter for waiter in self.waiters if waiter.left > 0]
 
     def _wake_waiters(self) -> None:
-        for waiter in self._waiters:
+        for waiter in self.waiters:
             waiter.event.set()
-        self._waiters.clear()
+        self.waiters.clear()
 
     def _drop_frames(self) -> None:
         self.frames.clear()

@@ -160,7 +160,7 @@ class ConnectionStream(trio.abc.Stream):
         on_message: Callable[[bytes, bool], bool | None],
         *,
         on_too_large: Callable[[int], None] | None = None,
-        on_control: Callable[[int], None] | None = None,
+        on_passed: Callable[[int], None] | None = None,
     ) -> None:
         """Deliver data frames to `on_message(payload, is_text)` instead of trio-websocket.
 
@@ -175,14 +175,17 @@ class ConnectionStream(trio.abc.Stream):
                 does the peer, until `resume_reading`. A raise ends the connection and comes out of
                 `receive_some`, in trio-websocket's reader task.
             on_too_large: Called from the header alone with the size in bytes of a message above
-                `max_frame_bytes`; that message and all later ones are then dropped unread, so that
-                a close handshake (4503) can follow. Without it wsproto gets the message and
-                trio-websocket's own limit decides.
-            on_control: Called with the opcode (8 close, 9 ping, 10 pong) of every control frame
-                before wsproto gets it: they cost more than messages, so count them to the
-                client's rate. It may abort the stream or discard its messages.
+                `max_frame_bytes`, or with the size so far of one in more than 1024 fragments; that
+                message and all later ones are then dropped unread, so that a close handshake (4503)
+                can follow. Without it wsproto gets the message and trio-websocket's own limit
+                decides, which is on bytes only.
+            on_passed: Called with the opcode of every frame that goes to wsproto and does not
+                complete a message: control frames (8 close, 9 ping, 10 pong) and fragments (0, 1,
+                2). They cost more than messages, so count them to the client's rate; together with
+                the messages every frame is then counted once. It may abort the stream or discard
+                its messages.
         """
-        self._intake.enable(on_message, on_too_large, on_control)
+        self._intake.enable(on_message, on_too_large, on_passed)
 
     def slow_message_delivered(self) -> None:
         """Report that a message from `get_message` was handled; the short cut may go on."""

@@ -34,3 +34,15 @@ def test_nobody_is_blamed_before_a_message_was_taken_or_after_all_is_cleared() -
     assert [*batch] == ["a"]
     batch.clear()
     assert batch.split() == ([], [])
+
+
+def test_loading_returns_the_one_way_through_the_batch() -> None:
+    """What is taken there is taken from the batch; the emptied list leaves nobody to blame."""
+    batch = Batch[str]()
+    messages = ["a", "b"]
+    position = batch.load(messages)
+    assert next(position) == "a"
+    assert batch.remaining == 1
+    assert [*position] == ["b"]
+    messages.clear()
+    assert (len(batch), batch.remaining, batch.split()) == (0, 0, ([], []))

@@ -409,6 +409,22 @@ async def test_the_figures_of_a_group_go_over_its_live_actors(
         assert isinstance(world.observer.crashes[0][1], InjectedCrash)
 
 
+async def test_a_groups_counters_never_fall(autojump_clock: trio.testing.MockClock) -> None:
+    """What an actor counted stays in the group's sums when the actor has ended."""
+    del autojump_clock
+    async with open_world() as world:
+        group = world.ledgers()
+        first = group.ref("a")
+        world.saboteur.crash_next()
+        first.tell_nowait(Add("crashes"))
+        await trio.sleep(5)
+        first.tell_nowait(Stop())
+        await first.wait_stopped()
+        seen = group.statistics()
+
+        assert (seen.active, seen.restarts) == (0, 1)
+
+
 async def test_listeners_that_raise_keep_no_actor_from_its_next_life(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -135,6 +135,69 @@ async def test_a_second_consumer_is_a_mistake() -> None:
         mailbox.wake()
 
 
+class Heard:
+    """A consumer without a task that counts how often it was told."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def mail_came(self) -> None:
+        """Count."""
+        self.times += 1
+
+
+def test_a_consumer_without_a_task_is_told_once_and_not_of_quiet_mail() -> None:
+    """It asks again after it took what there was."""
+    mailbox = Mailbox[str](8)
+    heard = Heard()
+    assert mailbox.notify(heard)
+    mailbox.put_quiet("quiet")
+    assert heard.times == 0
+    mailbox.put_nowait("loud")
+    mailbox.put_nowait("louder")
+    mailbox.wake()
+    assert heard.times == 1
+    assert mailbox.drain() == ["quiet", "loud", "louder"]
+    assert mailbox.notify(heard)
+    mailbox.wake()
+    assert heard.times == 2
+
+
+def test_a_consumer_that_comes_late_is_not_told_but_answered() -> None:
+    """By mail, or by a wake that nobody has heard yet; a drain uses that up."""
+    mailbox = Mailbox[str](8)
+    heard = Heard()
+    mailbox.wake()
+    assert not mailbox.notify(heard)
+    mailbox.put_nowait("loud")
+    assert not mailbox.notify(heard)
+    mailbox.wake()
+    mailbox.drain()
+    assert mailbox.notify(heard)
+    with pytest.raises(RuntimeError, match="one consumer"):
+        mailbox.notify(heard)
+    assert heard.times == 0
+
+
+def test_a_consumer_that_was_dismissed_hears_nothing() -> None:
+    """The mail waits for the next one."""
+    mailbox = Mailbox[str](8)
+    heard = Heard()
+    assert mailbox.notify(heard)
+    mailbox.dismiss()
+    mailbox.put_nowait("loud")
+    assert heard.times == 0
+    assert not mailbox.notify(heard)
+
+
+def test_a_drain_believes_the_time_that_it_is_given() -> None:
+    """Whoever has just read the clock saves reading it again."""
+    mailbox = Mailbox[str](8, clock=lambda: 100.0)
+    mailbox.put_nowait("a")
+    mailbox.drain(102.0)
+    assert (mailbox.drained_at, mailbox.waited_s) == (102.0, 2.0)
+
+
 async def test_a_cancelled_consumer_loses_nothing() -> None:
     """What comes after its end waits for the next one."""
     mailbox = Mailbox[str](8)

@@ -1,6 +1,6 @@
 """A presence actor on a virtual clock, with peers and topics that write down what they got."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -119,8 +119,14 @@ class Bench:
         self.port.session_closed(peer, clean=clean)
 
     def watch(self, peer: FakePeer, members: str, *, request_id: int = 1, cursor: str | None = None) -> None:
-        """Watch the lobby."""
+        """Watch the lobby, whose members are named by letters."""
         roster = [Row(f"u_{user}", user.upper()) for user in members]
+        self.watch_rows(peer, roster, request_id=request_id, cursor=cursor)
+
+    def watch_rows(
+        self, peer: FakePeer, roster: Sequence[Row], *, request_id: int, cursor: str | None = None
+    ) -> None:
+        """Watch the lobby."""
         self.port.watch_room(peer, request_id, "lobby", epoch=1, roster=roster, cursor=cursor, limit=50)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from chat.presence_pages import Counts, Delta, Item
 from chat.presence_state import Snapshot
@@ -16,6 +16,21 @@ class Row(NamedTuple):
 
     user_id: str
     name: str
+
+
+class Unreadable(Sequence[Row]):
+    """A roster that must not be read, or that a bug in a room made so."""
+
+    def __len__(self) -> int:
+        raise AssertionError("read")
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        """Fail."""
+        raise AssertionError("read")
 
 
 @dataclass(slots=True)

@@ -12,11 +12,12 @@ from chat.codec import JSON, MSGPACK, Codec
 from chat.errors import ErrorCode
 from chat.measures import Counts
 from chat.presence_port import PresencePort
-from chat.room_messages import RoomMessage
+from chat.protocol import ok
+from chat.room_messages import JoinRoom, RoomMessage, SubscribeRoom
 from chat.session import Session
 from chat.session_services import SessionServices
 from chat.session_state import Phase, Rate, SessionLimits
-from chat.topic import Topics
+from chat.topic import Topic, Topics
 from chat.transport import Transport
 from chat.user_ledger import UserLedger
 from tests.chat.transport.support import parse_server_frames
@@ -87,7 +88,7 @@ class Kit:
             rooms=self.rooms,
             topics=Topics(self.transport.flusher, Counts()),
             presence=cast("PresencePort", self.presence),
-            ledger=UserLedger(sessions_max=2, sends=rate, typing=rate),
+            ledger=UserLedger(sessions_max=2, sends=rate, typing=rate, creates=rate),
             limits=SessionLimits(
                 frames=rate,
                 lists=rate,
@@ -104,6 +105,19 @@ class Kit:
             mailbox_capacity=mailbox,
         )
         self._serial = 0
+
+    def asked(self) -> list[int]:
+        """What stands for the ids of all that was ever asked to join or subscribe, oldest first."""
+        return [
+            message.request_id
+            for _, message in self.rooms.told
+            if isinstance(message, JoinRoom | SubscribeRoom)
+        ]
+
+    def deliver(self, session: Session, topic: Topic) -> None:
+        """Have a room grant what was asked for last."""
+        session.reply_events(ok(self.asked()[-1], room=topic.room, mode="fresh"), [])
+        topic.add(session)
 
     def session(self, codec: Codec = MSGPACK, *, welcomed: bool = True, hello_due_s: float = 10.0) -> Session:
         """A new session; `welcomed`: ann's, ready for requests."""

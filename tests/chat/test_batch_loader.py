@@ -186,6 +186,29 @@ async def test_the_end_of_the_loader_ends_every_wait() -> None:
     assert refused == ["look-ups have ended"] * 3
 
 
+async def test_a_loader_that_is_run_again_serves_again() -> None:
+    """After its end, in the middle of a call or not, a supervisor's new start finds it as good as new."""
+    backend = Backend()
+    loader = BatchLoader[int, int](backend.load, max_batch=100, max_waiting=100)
+    for _ in range(3):
+        async with trio.open_nursery() as callers, trio.open_nursery() as nursery:
+            await nursery.start(loader.run)
+            assert await loader.get(4, timeout_s=TIMEOUT_S) == 16
+            backend.gate = trio.Event()
+            callers.start_soon(expect_the_end, loader)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        backend.gate.set()
+
+    await expect_the_end(loader)
+
+
+async def expect_the_end(loader: BatchLoader[int, int]) -> None:
+    """Ask, and be told that nobody answers any more."""
+    with pytest.raises(Unavailable, match="look-ups have ended"):
+        await loader.get(6, timeout_s=TIMEOUT_S)
+
+
 @pytest.mark.parametrize("limits", [{"max_batch": 0, "max_waiting": 1}, {"max_batch": 1, "max_waiting": 0}])
 def test_a_loader_without_room_is_a_mistake(limits: dict[str, int]) -> None:
     """Bounds below one would serve nobody."""

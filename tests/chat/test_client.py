@@ -1,5 +1,6 @@
 """The client against a scripted server, in memory and on the virtual clock."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
@@ -8,7 +9,7 @@ from typing import cast
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from chat.client import Client, ClientOptions, Encoding, open_client, split_url
 from chat.client_errors import (
@@ -335,6 +336,37 @@ async def test_no_server_is_said_within_the_time_for_it(autojump_clock: MockCloc
             async with connect(server, options=ClientOptions(connect_timeout_s=8)):
                 pytest.fail("there is no server")
         assert autojump_clock.current_time() <= 8
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "at_once"),
+    [
+        (404, "there is no chat server at this path (404); it is /ws", True),
+        (403, "the server lets nobody in from here (403)", True),
+        (503, "the server is starting, stopping or overloaded (503)", False),
+        (500, "the server answered with HTTP 500", False),
+    ],
+)
+async def test_an_http_answer_is_told_in_words(
+    status: int, words: str, at_once: bool, autojump_clock: MockClock
+) -> None:
+    """What asking again does not change ends the first attempt at once; the rest is tried for a while."""
+    dials = 0
+
+    async def dial() -> trio.abc.Stream:
+        nonlocal dials
+        dials += 1
+        ours, theirs = memory_stream_pair()
+        await theirs.send_all(f"HTTP/1.1 {status} No\r\ncontent-length: 3\r\n\r\nno\n".encode())
+        await theirs.send_eof()
+        return ours
+
+    with pytest.raises(ConnectFailed, match=re.escape(f"no connection to fake:80: {words}")):
+        async with open_client("ws://fake/ws", rng=Random(7), guest="ada", dial=dial):  # noqa: S311
+            pytest.fail("nobody was welcomed")
+
+    assert (dials == 1) is at_once
+    assert (autojump_clock.current_time() == 0) is at_once
 
 
 async def test_a_refused_hello_is_raised_by_opening(autojump_clock: MockClock) -> None:

@@ -120,6 +120,29 @@ def test_origins_are_compared_in_lower_case() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["https://x", "x:80", "x/y", "", "[::1]", "a b"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    """What could never be in a `Host` header without its port is refused."""
+    with pytest.raises(ValidationError):
+        Config(allowed_hosts=(host,))
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "served"),
+    [
+        ("127.0.0.1", (), ()),
+        ("127.0.0.1", ("Chat.test",), ("chat.test",)),
+        ("0.0.0.0", (), None),
+        ("0.0.0.0", ("chat.test", "fd00::7"), ("chat.test", "fd00::7")),
+    ],
+)
+def test_names_are_checked_on_loopback_and_where_they_are_given(
+    host: str, allowed: tuple[str, ...], served: tuple[str, ...] | None
+) -> None:
+    """Besides loopback's own; None is any."""
+    assert Config(host=host, allowed_hosts=allowed).hosts_served == served
+
+
 def test_clients_are_told_every_limit_of_the_protocol() -> None:
     """`welcome.limits` has the defaults of protocol.md 10."""
     assert Config().public_limits() == {
@@ -137,6 +160,7 @@ def test_clients_are_told_every_limit_of_the_protocol() -> None:
         "typing": [pytest.approx(1 / 3), 1],
         "presence": [1.0, 1],
         "list": [10.0, 30],
+        "create": [0.2, 10],
         "search": [1.0, 5],
         "frames": [50.0, 200],
         "frames_abuse_s": 10.0,
@@ -153,6 +177,7 @@ def test_clients_are_told_that_there_are_no_limits_per_second() -> None:
         "typing",
         "presence",
         "list",
+        "create",
         "search",
         "frames",
         "frames_abuse_s",

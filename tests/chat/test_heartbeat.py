@@ -70,7 +70,7 @@ async def test_a_connection_that_is_not_read_is_not_judged_by_its_pongs() -> Non
     """Its pong may lie unread; a ping that was under way is forgotten."""
     kit = Kit(mailbox=8)
     session = kit.session()
-    session.start_worker = lambda: None
+    session.start_worker = lambda _line: None
     heartbeat = _heartbeat(session)
     heard_s = session.stream.last_receive_s
     heartbeat.look(session, now_s=heard_s + 25.0, now_ms=0)

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chat.errors import CloseCode, ErrorCode
 from chat.measures import Counts
-from chat.metrics import Metrics
+from chat.metrics import Figure, Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
@@ -77,7 +77,7 @@ def test_batches_are_histograms() -> None:
     assert found["parley_turn_messages_bucket", "room,5.0"] == 1
     assert found["parley_actor_crashes_total", "room"] == 1
     assert found["parley_flush_frames_sum", ""] == 10
-    assert found["parley_sent_bytes_total", ""] == 1000
+    assert found["parley_flush_bytes_sum", ""] == 1000
     assert found["parley_commit_rows_sum", ""] == 7
     assert found["parley_commit_seconds_sum", ""] == 0.5
     assert found["parley_gc_pause_seconds_sum", ""] == 0.0625
@@ -94,6 +94,30 @@ def test_gauges_are_read_when_somebody_looks() -> None:
     assert samples(metrics)["parley_backlog_rows", ""] == 42
     with pytest.raises(ValueError, match="backlog_rows"):
         metrics.add_gauge("backlog_rows", "Again.", lambda: 0.0)
+
+
+def test_a_source_is_looked_at_once_for_all_of_its_figures() -> None:
+    """Statistics that cost something to collect are collected once a scrape, as counters and gauges."""
+    metrics = Metrics()
+    looks: list[tuple[float, float]] = []
+
+    def look() -> tuple[float, float]:
+        looks.append((len(looks) + 1.0, 7.0))
+        return looks[-1]
+
+    metrics.add_source(
+        look,
+        [
+            Figure("counter", "retries", "Again.", lambda seen: seen[0]),
+            Figure("gauge", "depth", "Deep.", lambda seen: seen[1]),
+        ],
+    )
+    found = samples(metrics)
+
+    assert looks == [(1.0, 7.0)]
+    assert (found["parley_retries_total", ""], found["parley_depth", ""]) == (1, 7)
+    with pytest.raises(ValueError, match="depth"):
+        metrics.add_gauge("depth", "Again.", lambda: 0.0)
 
 
 def test_two_servers_count_apart() -> None:

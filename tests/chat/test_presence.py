@@ -8,9 +8,10 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from actors import MailboxSpec
+from chat.presence import TURN_STEPS
 from chat.presence_limits import PresenceLimits
-from tests.chat.presence_kit import FakePeer, FakeTopic, Wire, open_bench
-from tests.chat.presence_model import Row
+from tests.chat.presence_kit import Bench, FakePeer, FakeTopic, Wire, open_bench
+from tests.chat.presence_model import Row, Unreadable
 
 
 @pytest.fixture(autouse=True)
@@ -18,16 +19,6 @@ def logs() -> Iterator[list[MutableMapping[str, object]]]:
     """What is logged is kept, not printed."""
     with capture_logs() as entries:
         yield entries
-
-
-class Unreadable(tuple[Row, ...]):
-    """A roster that cannot be read: a bug in the room."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[Row]:
-        """Fail."""
-        raise ZeroDivisionError
 
 
 def diffs(got: list[Wire]) -> list[Wire]:
@@ -144,6 +135,154 @@ async def test_a_full_page_tells_where_the_next_begins(autojump_clock: MockClock
         first, diff, last = ada.take()
         assert (first["next"], diff["next"]) == ("u_c", "u_b")
         assert "next" not in last
+
+
+# -- large rooms ----------------------------------------------------------------------------------------
+
+
+def large(members: int = 5000) -> list[Row]:
+    """A roster of many, the users A and B among them."""
+    return [Row("u_a", "A"), Row("u_b", "B"), *(Row(f"u_x{number:05}", "X") for number in range(members - 2))]
+
+
+async def test_a_large_room_is_answered_when_it_was_read(autojump_clock: MockClock) -> None:
+    """The reading takes many turns, in which others are served, and then everybody who waited is answered."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        before = bench.ref.statistics().batches
+        bench.watch_rows(ada, large(), request_id=1)
+        bench.watch_rows(bob, large(), request_id=1)
+        await wait_for_turns(bench, 2)
+        assert (ada.take(), bob.take()) == ([], [])
+        bench.port.watch_users(bob, 2, ["u_a"])
+        bench.port.members_changed("lobby", joined=(), left=["u_x00001", "u_x04997"])
+        await trio.sleep(1.0)
+
+        (shown,) = ada.take()
+        assert bench.ref.statistics().batches - before >= 5
+        assert (shown["id"], shown["counts"]) == (1, {"online": 2, "away": 0, "dnd": 0, "total": 4998})
+        assert [answer["id"] for answer in bob.take()] == [2, 1]
+
+
+async def wait_for_turns(bench: Bench, turns: int) -> None:
+    """Let presence have so many turns, and no more than a few."""
+    until = bench.ref.statistics().batches + turns
+    while bench.ref.statistics().batches < until:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_the_later_page_counts_also_where_the_first_had_to_wait(autojump_clock: MockClock) -> None:
+    """Two watches of a session in one breath are answered in order."""
+    del autojump_clock
+    async with open_bench(limits=PresenceLimits(full_list_max=2)) as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        bench.watch_rows(ada, large(), request_id=1)
+        bench.watch_rows(ada, large(), request_id=2, cursor="u_x")
+        await trio.sleep(1.0)
+        assert [answer["id"] for answer in ada.take()] == [1, 2]
+        bench.port.set_status(bob, 3, "away", None)
+        await trio.sleep(1.0)
+
+        (diff,) = diffs(ada.take())
+        assert diff["changes"] == []
+
+
+async def test_who_waits_and_watches_no_more_is_told_so(autojump_clock: MockClock) -> None:
+    """An `unwatch` behind a `watch` that waits answers both; nothing is watched."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        bench.watch_rows(ada, large(), request_id=1)
+        bench.port.unwatch(ada, 2, room="lobby")
+        await trio.sleep(1.0)
+        bench.port.set_status(bob, 3, "away", None)
+        await trio.sleep(1.0)
+
+        assert [(answer["id"], answer.get("code")) for answer in ada.take()] == [(1, "conflict"), (2, None)]
+
+
+async def test_who_leaves_a_room_is_shown_nothing_of_it_any_more(autojump_clock: MockClock) -> None:
+    """The watches of all devices end silently, and a watch that waits gets `not_member`."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        waiting = bench.open(3, "b")
+        bench.watch(ada, "ab")
+        bench.watch(bob, "ab")
+        bench.port.watch_room(waiting, 7, "large", epoch=1, roster=large(), cursor=None, limit=1)
+        bench.port.end_watch("lobby", "u_b")
+        bench.port.end_watch("large", "u_b")
+        await trio.sleep(1.0)
+        bob.take()
+        bench.port.set_status(ada, 1, "away", None)
+        await trio.sleep(1.0)
+
+        assert bob.take() == []
+        assert [(answer["id"], answer["code"]) for answer in waiting.take()] == [(7, "not_member")]
+        assert [diff["room"] for diff in diffs(ada.take()) if "room" in diff] == ["lobby"]
+
+
+async def test_who_comes_back_to_a_room_may_watch_again(autojump_clock: MockClock) -> None:
+    """The end of a watch counts for what came before it."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        bench.watch(bob, "ab")
+        bench.port.end_watch("lobby", "u_b")
+        bench.watch(bob, "ab", request_id=2)
+        bench.port.set_status(ada, 1, "away", None)
+        await trio.sleep(1.0)
+
+        assert [envelope.get("id") for envelope in bob.take()] == [1, 2, None]
+
+
+async def test_a_crash_answers_those_who_wait(autojump_clock: MockClock) -> None:
+    """A life that ends in the middle of the reading leaves nobody waiting, and the next one reads anew."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        bench.watch_rows(ada, large(), request_id=1)
+        bench.port.watch_room(bob, 1, "broken", epoch=1, roster=Unreadable(), cursor=None, limit=1)
+        await trio.sleep(10.0)
+        assert [answer.get("code") for answer in (*ada.take(), *bob.take()) if "code" in answer] == [
+            "unavailable",
+            "unavailable",
+        ]
+        bench.watch_rows(ada, large(), request_id=2)
+        await trio.sleep(1.0)
+
+        assert ada.take()[-1]["id"] == 2
+
+
+async def test_a_session_that_ends_while_it_waits_is_not_in_the_way(autojump_clock: MockClock) -> None:
+    """Its room is read all the same, and those behind it are answered."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada, bob = bench.open(1, "a"), bench.open(2, "b")
+        bench.watch_rows(bob, large(), request_id=1)
+        bench.close(bob)
+        bench.watch_rows(ada, large(), request_id=1)
+        await trio.sleep(1.0)
+
+        (shown,) = ada.take()
+        assert shown["counts"] == {"online": 1, "away": 0, "dnd": 0, "total": 5000}
+
+
+async def test_watches_of_large_pages_are_answered_over_turns(autojump_clock: MockClock) -> None:
+    """A page has its price: a turn answers a few of them."""
+    del autojump_clock
+    async with open_bench() as bench:
+        ada = bench.open(1, "a")
+        bench.watch_rows(ada, large(200), request_id=0)
+        await trio.sleep(1.0)
+        before = bench.ref.statistics().batches
+        for request_id in range(1, 101):
+            bench.watch_rows(ada, large(200), request_id=request_id)
+        await trio.sleep(1.0)
+
+        assert [answer["id"] for answer in ada.take()] == list(range(101))
+        assert bench.ref.statistics().batches - before >= 100 * 200 // TURN_STEPS
 
 
 async def test_users_are_watched_by_id(autojump_clock: MockClock) -> None:

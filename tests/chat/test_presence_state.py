@@ -1,6 +1,7 @@
 """Presence as rules: what sessions add up to, what watchers hear, how often, and what is never told."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chat.errors import ErrorCode, Refused
 from chat.presence_limits import PresenceLimits, diff_interval_s
 from chat.presence_pages import Delta
+from chat.presence_rosters import READING_MAX
 from chat.presence_state import PresenceState, Snapshot
 from chat.protocol import Status
-from tests.chat.presence_model import Believer, NaivePresence, Row, seen
+from tests.chat.presence_model import Believer, NaivePresence, Row, Unreadable, seen
 
 GRACE_S = 15.0
 STATUSES: Sequence[Status] = ("online", "away", "dnd", "invisible")
@@ -49,9 +51,29 @@ class Node:
     ) -> Snapshot:
         """Watch the room "lobby", whose members are named by letters."""
         roster = [Row(f"u_{user}", user.upper()) for user in members]
-        return self.state.watch_room(
-            session_id, "lobby", epoch=epoch, roster=roster, cursor=cursor, limit=limit, now=self.now
+        return self.watch_rows(session_id, roster, cursor=cursor, limit=limit, epoch=epoch)
+
+    def watch_rows(
+        self,
+        session_id: int,
+        roster: Sequence[Row],
+        *,
+        room: str = "lobby",
+        cursor: str | None = None,
+        limit: int = 50,
+        epoch: int = 1,
+    ) -> Snapshot:
+        """Watch a room, as soon as its roster was read."""
+        ready = self.state.open_room(
+            session_id, room, epoch=epoch, roster=roster, cursor=cursor, now=self.now
         )
+        while not ready:
+            ready = room in self.state.work(now=self.now)
+        return self.state.watch_room(session_id, room, cursor=cursor, limit=limit)
+
+    def unwatch(self, session_id: int, room: str = "lobby") -> None:
+        """Watch a room no more."""
+        self.state.unwatch_room(session_id, room, now=self.now)
 
     def join(self, members: str) -> None:
         """Add members to the lobby."""
@@ -71,6 +93,11 @@ class Node:
             deltas.extend(self.state.advance(now=self.now, at_ms=self.at_ms))
         self.now = end
         return deltas
+
+    def work(self) -> None:
+        """Do all that is too long for one turn."""
+        while self.state.busy:
+            self.state.work(now=self.now)
 
     def changes(self, seconds: float, session_id: int = 1) -> list[tuple[object, object]]:
         """What a watcher of the lobby hears within that time: (user, status) or (user, "left")."""
@@ -147,7 +174,7 @@ def test_flapping_within_the_grace_shows_nothing(node: Node) -> None:
     for session_id in range(100, 1100):
         node.state.open(session_id, f"u_b{session_id}", "B", "away", None, now=node.now, at_ms=node.at_ms)
     roster = [Row("u_a", "A"), *(Row(f"u_b{session_id}", "B") for session_id in range(100, 1100))]
-    node.state.watch_room(1, "lobby", epoch=1, roster=roster, cursor=None, limit=200, now=node.now)
+    node.watch_rows(1, roster, limit=200)
     node.later(10.0)
     for session_id in range(100, 1100):
         node.close(session_id, clean=False)
@@ -400,9 +427,7 @@ def test_many_watchers_are_told_less_often() -> None:
         node.state.open(session_id, f"u_{session_id}", "N", "online", None, now=node.now, at_ms=0)
     roster = [Row(f"u_{session_id}", "N") for session_id in range(10_000)]
     for session_id in range(10_000):
-        node.state.watch_room(
-            session_id, "lobby", epoch=1, roster=roster, cursor=None, limit=200, now=node.now
-        )
+        node.watch_rows(session_id, roster, limit=200)
     diffs = 0
     for step in range(200):
         node.state.say(step % 20, ("away", "dnd")[step // 20 % 2], None, now=node.now, at_ms=step)
@@ -522,17 +547,179 @@ def test_a_new_owner_of_the_room_brings_its_roster(node: Node) -> None:
     assert sorted(node.changes(1.0)) == [("u_b", "left"), ("u_c", "offline")]
 
 
+def test_a_new_owner_that_reads_at_once_is_heard_of_too(node: Node) -> None:
+    """Also where nobody was known before, and so nothing has to be taken back in later turns."""
+    node.watch(1, "")
+    node.watch_rows(1, [Row("u_b", "B")], epoch=2)
+
+    assert node.changes(1.0) == [("u_b", "offline")]
+
+
 def test_an_unwatched_room_costs_nothing(node: Node) -> None:
     """After the last watcher is gone no change makes anything due, and the roster is read anew."""
     node.open(2, "b")
     node.watch(1, "ab")
-    node.state.unwatch_room(1, "lobby")
+    node.unwatch(1)
     node.say(2, "away")
     node.later(1.0)
     node.leave("b")
 
     assert node.later(60.0) == []
     assert [item["user"] for item in node.watch(1, "abc").items] == ["u_a", "u_b", "u_c"]
+
+
+def test_a_room_is_kept_for_a_minute_after_its_last_watcher(node: Node) -> None:
+    """Within it the roster is not read again, and joins and leaves are not missed; after it, it is."""
+    node.open(2, "b")
+    node.watch(1, "ab")
+    node.unwatch(1)
+    node.leave("b")
+    node.join("c")
+    node.say(2, "away")
+    assert node.changes(59.0) == []
+    kept = node.watch_rows(1, Unreadable())
+    assert [item["user"] for item in kept.items] == ["u_a", "u_c"]
+    assert kept.counts == (1, 0, 0, 2)
+
+    node.unwatch(1)
+    assert node.later(60.0) == []
+    assert [item["user"] for item in node.watch(1, "abd").items] == ["u_a", "u_b", "u_d"]
+
+
+def test_a_kept_room_of_a_new_owner_is_read_again(node: Node) -> None:
+    """What is kept is as good as its epoch."""
+    node.watch(1, "ab")
+    node.unwatch(1)
+
+    assert [item["user"] for item in node.watch(1, "ac", epoch=2).items] == ["u_a", "u_c"]
+
+
+@pytest.mark.parametrize(
+    "limits", [{"keep_rooms_max": 2}, {"keep_members_max": 5}], ids=["by rooms", "by members"]
+)
+def test_the_room_watched_longest_ago_is_forgotten_first(limits: dict[str, int]) -> None:
+    """What is kept is bounded; one room is kept whatever its size."""
+    node = Node(PresenceLimits(**limits))
+    node.open(1, "a")
+    members = [Row("u_a", "A"), Row("u_b", "B")]
+    for room in ("one", "two", "one", "three"):
+        node.watch_rows(1, members, room=room)
+        node.unwatch(1, room)
+    node.work()
+    assert node.state.statistics().rooms == 2
+
+    node.watch_rows(1, Unreadable(), room="one")
+    node.watch_rows(1, Unreadable(), room="three")
+    with pytest.raises(AssertionError, match="read"):
+        node.watch_rows(1, Unreadable(), room="two")
+    node.unwatch(1, "one")
+    node.unwatch(1, "three")
+    node.watch_rows(1, [Row(f"u_{number}", "N") for number in range(10)], room="four")
+    node.unwatch(1, "four")
+
+    node.watch_rows(1, Unreadable(), room="four")
+
+
+def test_a_large_room_is_read_in_slices(node: Node) -> None:
+    """No step reads more than a slice, and until the last one nobody is shown anything."""
+    roster = [Row(f"u_{number:04}", "N") for number in range(3000)]
+    assert not node.state.open_room(1, "lobby", epoch=1, roster=roster, cursor=None, now=node.now)
+    steps = [node.state.take_steps()]
+    refusal(ErrorCode.UNAVAILABLE, lambda: node.state.watch_room(1, "lobby", cursor=None, limit=1))
+    while "lobby" not in node.state.work(now=node.now):
+        steps.append(node.state.take_steps())
+    assert node.state.open_room(1, "lobby", epoch=1, roster=roster, cursor=None, now=node.now)
+
+    assert max(steps) <= 510
+    assert node.state.watch_room(1, "lobby", cursor=None, limit=1).counts == (0, 0, 0, 3000)
+
+
+@pytest.mark.parametrize("members", [2, 2000])
+def test_a_room_that_was_read_for_nobody_is_forgotten(node: Node, members: int) -> None:
+    """Whoever wanted to watch it may be gone by then."""
+    roster = [Row(f"u_{number:04}", "N") for number in range(members)]
+    node.state.open_room(1, "lobby", epoch=1, roster=roster, cursor=None, now=node.now)
+    node.close(1)
+    node.work()
+    assert node.state.statistics().members == members
+    node.later(60.0)
+    node.work()
+
+    assert node.state.statistics() == (0, 0, 0, 0, 0, 0)
+
+
+def test_a_large_room_is_forgotten_in_slices() -> None:
+    """A new watch in the middle of it reads the room anew, and the old one's end does not touch it."""
+    node = Node(PresenceLimits(keep_s=1.0))
+    node.open(1, "a")
+    roster = [Row("u_a", "A"), *(Row(f"u_{number:04}", "N") for number in range(3000))]
+    node.watch_rows(1, roster)
+    node.unwatch(1)
+    node.later(1.0)
+    node.state.take_steps()
+    node.state.work(now=node.now)
+    assert 0 < node.state.take_steps() <= 1010
+    node.watch_rows(1, roster)
+    node.work()
+    node.say(1, "away")
+
+    (delta,) = [delta for delta in node.later(1.0) if delta.room == "lobby"]
+    assert delta.counts == (0, 1, 0, 3001)
+
+
+def test_small_rooms_do_not_wait_for_large_ones(node: Node) -> None:
+    """While one room is read in slices, another that fits into one is shown at once, a larger one in turn."""
+    huge = [Row(f"u_{number:05}", "N") for number in range(50_000)]
+    node.state.open_room(1, "huge", epoch=1, roster=huge, cursor=None, now=node.now)
+    node.state.open_room(1, "large", epoch=1, roster=huge[:1000], cursor=None, now=node.now)
+    assert node.watch(1, "ab").counts == (1, 0, 0, 2)
+
+    rounds = 0
+    while "large" not in node.state.work(now=node.now):
+        rounds += 1
+    assert rounds <= 3
+
+
+def test_a_room_that_is_read_for_a_former_owner_is_read_again() -> None:
+    """Another epoch in the middle of the reading: its roster counts, and of the other nothing is left."""
+    node = Node(PresenceLimits(slice_members=2))
+    node.open(1, "a")
+    rows = {user: Row(f"u_{user}", user.upper()) for user in "abcdefg"}
+    node.state.open_room(
+        1, "lobby", epoch=1, roster=[rows[user] for user in "abcdef"], cursor=None, now=node.now
+    )
+    node.state.work(now=node.now)
+
+    assert [item["user"] for item in node.watch(1, "aeg", epoch=2).items] == ["u_a", "u_e", "u_g"]
+
+
+def test_too_many_rooms_to_read_are_refused(node: Node) -> None:
+    """Every room that is read holds a roster: above the limit `watch` is told to come again."""
+    large = [Row(f"u_{number:04}", "N") for number in range(600)]
+
+    def open_room(number: int) -> bool:
+        return node.state.open_room(1, f"room-{number}", epoch=1, roster=large, cursor=None, now=node.now)
+
+    assert not any(open_room(number) for number in range(READING_MAX))
+    refusal(ErrorCode.BUSY, lambda: open_room(READING_MAX))
+    node.work()
+
+    assert not open_room(READING_MAX)
+
+
+def test_the_watches_of_a_user_end_on_all_devices(node: Node) -> None:
+    """Who may see a room no more hears nothing of it, on any session; other rooms and users go on."""
+    node.open(2, "b")
+    node.open(3, "b")
+    for session_id in (1, 2, 3):
+        node.watch(session_id, "ab")
+    node.watch_rows(2, [Row("u_a", "A")], room="attic")
+    assert node.state.end_watch("lobby", "u_b", now=node.now) == (2, 3)
+    assert node.state.end_watch("lobby", "u_nobody", now=node.now) == ()
+    node.say(1, "away")
+
+    told = {delta.room: list(delta.watchers) for delta in node.later(1.0) if delta.room}
+    assert told == {"lobby": [1], "attic": [2]}
 
 
 def test_nothing_is_due_when_nothing_changes(node: Node) -> None:
@@ -550,7 +737,7 @@ def test_the_watches_of_a_session_end_with_it(node: Node) -> None:
     node.state.watch_users(1, ["u_b"])
     node.close(1)
     node.close(1)
-    node.state.unwatch_room(1, "lobby")
+    node.unwatch(1)
     node.state.unwatch_users(1, ["u_b"])
     node.say(2, "away")
 
@@ -624,13 +811,13 @@ def test_one_room_too_many_is_refused() -> None:
     node.open(1, "a")
 
     def watch(room: str) -> Snapshot:
-        return node.state.watch_room(1, room, epoch=1, roster=(), cursor=None, limit=1, now=node.now)
+        return node.watch_rows(1, (), room=room)
 
     watch("one")
     watch("two")
     watch("one")
     refusal(ErrorCode.FORBIDDEN, lambda: watch("three"))
-    node.state.unwatch_room(1, "one")
+    node.unwatch(1, "one")
     watch("three")
 
 
@@ -668,6 +855,10 @@ def test_an_unknown_session_is_told_to_come_again(node: Node) -> None:
         {"rooms_max": 0},
         {"request_users_max": 0},
         {"users_max": 0},
+        {"slice_members": 0},
+        {"keep_s": -1.0},
+        {"keep_rooms_max": 0},
+        {"keep_members_max": 0},
     ],
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
@@ -680,6 +871,7 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None
 
 USERS = st.sampled_from(EVERYBODY)
 TEXTS = st.sampled_from([None, "lunch", "back soon"])
+CHANGES = st.lists(st.tuples(USERS, st.booleans()), max_size=4)
 PAUSES = st.sampled_from([0.0, 0.0, 0.1, 0.3])
 ROOMS: Sequence[str] = ("lobby", "attic")
 
@@ -690,7 +882,14 @@ class PresenceMachine(RuleBasedStateMachine):
     @initialize(rosters=st.lists(st.sets(USERS, min_size=2), min_size=2, max_size=2))
     def begin(self, rosters: list[set[str]]) -> None:
         """A node with pages of three, and three devices of two users that watch."""
-        self.limits = PresenceLimits(grace_s=2.0, full_list_max=3)
+        self.limits = PresenceLimits(
+            grace_s=2.0,
+            full_list_max=3,
+            slice_members=2,
+            keep_s=3.0,
+            keep_rooms_max=2,
+            keep_members_max=5,
+        )
         self.state = PresenceState(self.limits)
         self.naive = NaivePresence(2.0)
         self.now = 0.0
@@ -754,14 +953,14 @@ class PresenceMachine(RuleBasedStateMachine):
         self.state.members_changed(room, (), [user], now=self.now)
         self.wait(pause)
 
-    @rule(room=st.sampled_from(ROOMS), members=st.sets(USERS))
-    def move_room(self, room: str, members: set[str]) -> None:
+    @rule(room=st.sampled_from(ROOMS), members=st.sets(USERS), meanwhile=CHANGES)
+    def move_room(self, room: str, members: set[str], meanwhile: list[tuple[str, bool]]) -> None:
         """The room gets a new owner, which knows other members; presence learns it with the next watch."""
         session_ids = sorted(self.users)
         if session_ids:
             self.epochs[room] += 1
             self.rosters[room] = members
-            self._watch(session_ids[0], room, None, 2)
+            self._watch(session_ids[0], room, None, 2, meanwhile)
 
     @precondition(lambda self: self.users)
     @rule(
@@ -769,23 +968,33 @@ class PresenceMachine(RuleBasedStateMachine):
         room=st.sampled_from(ROOMS),
         cursor=st.none() | USERS,
         limit=st.integers(1, 5),
+        meanwhile=CHANGES,
     )
-    def watch(self, pick: int, room: str, cursor: str | None, limit: int) -> None:
-        """A session watches a page."""
-        self._watch(self.some(pick), room, cursor, limit)
+    def watch(
+        self, pick: int, room: str, cursor: str | None, limit: int, meanwhile: list[tuple[str, bool]]
+    ) -> None:
+        """A session watches a page; members come and go while the room is read."""
+        self._watch(self.some(pick), room, cursor, limit, meanwhile)
 
-    def _watch(self, session_id: int, room: str, cursor: str | None, limit: int) -> None:
-        roster = [Row(user, user[-1]) for user in self.rosters[room]]
-        snapshot = self.state.watch_room(
-            session_id,
-            room,
-            epoch=self.epochs[room],
-            roster=roster,
-            cursor=cursor,
-            limit=limit,
-            now=self.now,
+    def _watch(
+        self,
+        session_id: int,
+        room: str,
+        cursor: str | None,
+        limit: int,
+        meanwhile: Sequence[tuple[str, bool]] = (),
+    ) -> None:
+        roster = [Row(user, user[-1]) for user in sorted(self.rosters[room])]
+        ready = self.state.open_room(
+            session_id, room, epoch=self.epochs[room], roster=roster, cursor=cursor, now=self.now
         )
-        whole = cursor is None and len(roster) <= 3
+        changes = iter(meanwhile)
+        while not ready:
+            for user, joins in islice(changes, 1):
+                self.join(room, user, 0.0) if joins else self.leave(room, user, 0.0)
+            ready = room in self.state.work(now=self.now)
+        snapshot = self.state.watch_room(session_id, room, cursor=cursor, limit=limit)
+        whole = cursor is None and len(self.rosters[room]) <= 3
         page = (cursor or "", 3 if whole else min(limit, 3))
         believer = Believer.of(snapshot)
         for (other, other_room), other_page in self.pages.items():
@@ -799,8 +1008,17 @@ class PresenceMachine(RuleBasedStateMachine):
     def unwatch(self, pick: int) -> None:
         """A session watches a page no more."""
         session_id, room = sorted(self.pages)[pick % len(self.pages)]
-        self.state.unwatch_room(session_id, room)
+        self.state.unwatch_room(session_id, room, now=self.now)
         del self.pages[session_id, room], self.believers[session_id, room]
+
+    @rule(room=st.sampled_from(ROOMS), user=USERS)
+    def end_watch(self, room: str, user: str) -> None:
+        """A user may see a room no more, on none of the devices."""
+        ended = self.state.end_watch(room, user, now=self.now)
+        assert set(ended) == {session_id for session_id, one in self.users.items() if one == user}
+        for session_id in ended:
+            self.pages.pop((int(session_id), room), None)
+            self.believers.pop((int(session_id), room), None)
 
     @precondition(lambda self: self.users)
     @rule(pick=st.integers(0, 99), users=st.lists(USERS, min_size=1, max_size=4))
@@ -834,6 +1052,7 @@ class PresenceMachine(RuleBasedStateMachine):
                 for session_id in delta.watchers:
                     assert isinstance(session_id, int)
                     self.believers[session_id, delta.room].apply(delta)
+            self.state.work(now=due)
         self.now = end
 
     @rule()
@@ -865,6 +1084,8 @@ class PresenceMachine(RuleBasedStateMachine):
             self.state.close(session_id, clean=False, now=self.now, at_ms=0)
         self.users = {}
         self.state.advance(now=self.now + 100.0, at_ms=0)
+        while self.state.busy:
+            self.state.work(now=self.now + 100.0)
 
         assert self.state.statistics() == (0, 0, 0, 0, 0, 0)
         assert self.state.next_deadline() is None

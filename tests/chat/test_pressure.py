@@ -115,6 +115,19 @@ async def test_a_new_level_is_told_to_those_who_are_welcomed_and_acted_on() -> N
     assert [entry["event"] for entry in logged] == ["pressure.changed"] * 6
 
 
+async def test_who_comes_later_is_told_the_present_level_and_nothing_while_all_is_calm() -> None:
+    """A session that was not here for the change hears of it; after the calm there is no news."""
+    governed = Governed()
+    late = governed.kit.session()
+    governed.governor.tell(late)
+    with structlog.testing.capture_logs():
+        governed.governor.apply(Change(3, "storage"))
+        governed.governor.tell(late)
+        governed.governor.apply(Change(0, "calm"))
+        governed.governor.tell(late)
+    assert said(late) == [{"t": "pressure", "level": 3, "reason": "storage", "retry_after": 2.0}]
+
+
 async def test_the_governor_measures_twice_a_second(autojump_clock: trio.testing.MockClock) -> None:
     """Up within half a second, and down again when it has been calm long enough."""
     del autojump_clock

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.rate_limit import NO_LIMIT, KeyedBuckets, TokenBucket
+from chat.rate_limit import NO_LIMIT, ExactBuckets, KeyedBuckets, TokenBucket
 
 
 class NaiveBucket:
@@ -132,3 +132,50 @@ def test_a_table_without_places_is_a_mistake() -> None:
     """At least one key must be remembered."""
     with pytest.raises(ValueError, match="max_keys"):
         KeyedBuckets[str](1, 1, max_keys=0)
+
+
+def test_a_debt_is_waited_for() -> None:
+    """What is charged may not be there; asking for nothing tells how long the debt needs."""
+    bucket = TokenBucket(2, 4)
+    for _ in range(4):
+        bucket.charge(10.0)
+    assert bucket.take(10.0, 0) == 0.0
+    bucket.charge(10.0)
+    bucket.charge(10.0)
+
+    assert bucket.take(10.0, 0) == pytest.approx(1.0)
+    assert bucket.take(10.0) == pytest.approx(1.5)
+    assert bucket.take(11.0, 0) == 0.0
+    assert bucket.take(11.5) == 0.0
+
+
+def test_no_number_of_keys_renews_one_of_them() -> None:
+    """A bucket that is not full stays; keys above the bound share one, and the table does not grow."""
+    buckets = ExactBuckets[str](1, 2, max_keys=3)
+    assert [buckets.take("mine", 0.0) for _ in range(3)] == [0.0, 0.0, pytest.approx(1.0)]
+    waits = [buckets.take(f"other {number}", 0.0) for number in range(100)]
+
+    assert waits[:4] == [0.0] * 4
+    assert all(waits[4:])
+    assert len(buckets) == 3
+    assert buckets.take("mine", 0.0) == pytest.approx(1.0)
+
+
+def test_keys_whose_buckets_are_full_again_make_way() -> None:
+    """Nothing is lost with them."""
+    buckets = ExactBuckets[str](1, 2, max_keys=2)
+    buckets.take("a", 0.0)
+    buckets.take("b", 0.0, 2)
+
+    assert buckets.take("c", 1.0) == 0.0
+    assert buckets.take("c", 1.0) == 0.0
+    assert buckets.take("c", 1.0) > 0
+    assert buckets.take("b", 1.0) == 0.0
+    assert buckets.take("b", 1.0) > 0
+    assert len(buckets) == 2
+
+
+def test_an_owner_without_places_is_a_mistake() -> None:
+    """At least one key must be told apart."""
+    with pytest.raises(ValueError, match="max_keys"):
+        ExactBuckets[str](1, 1, max_keys=0)

@@ -1,5 +1,7 @@
 """A session's turns: what it tells rooms, what it answers, how it ends."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
 import trio
@@ -9,8 +11,8 @@ from chat.codec import JSON, MSGPACK
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.protocol import AnyRequest, ok
 from chat.room_messages import JoinRoom, LeaveRoom, SendMessage, SubscribeRoom, UnsubscribeRoom, WatchMembers
-from chat.session import Session
-from chat.session_state import Phase
+from chat.session import ANSWERS_AT_ONCE, Session
+from chat.session_state import Phase, SessionState
 from chat.transport import CloseCause
 from storage.model import RoomId
 from tests.chat.session_kit import ANN, Kit, give, said
@@ -62,9 +64,10 @@ async def test_each_request_becomes_the_rooms_message() -> None:
     give(session, "leave", 6, room="tea")
     join, subscribe, send, watch, unsubscribe, leave = [message for _, message in kit.rooms.told]
     assert isinstance(join, JoinRoom)
-    assert (join.request_id, join.since, join.limit, join.must_exist) == (1, (2, 7), 50, False)
+    assert (join.since, join.limit, join.must_exist) == ((2, 7), 50, False)
     assert isinstance(subscribe, SubscribeRoom)
-    assert (subscribe.request_id, subscribe.since, subscribe.limit) == (2, None, 100)
+    assert (subscribe.since, subscribe.limit) == (None, 100)
+    assert join.request_id != subscribe.request_id
     assert isinstance(send, SendMessage)
     assert (send.cid, send.body, send.reply_to, send.thread) == ("c", "b", 4, 5)
     assert isinstance(watch, WatchMembers)
@@ -131,8 +134,7 @@ async def test_a_slow_consumer_leaves_its_rooms_at_once() -> None:
     session = kit.session()
     topic = kit.services.topics.open("tea", RoomId(1))
     give(session, "subscribe", room="tea")
-    session.reply_events(ok(1, room="tea", mode="fresh"), [])
-    topic.add(session)
+    kit.deliver(session, topic)
     session.on_overflow()
     assert session.ended_with is not None
     assert session.ended_with[0] is CloseCode.SLOW_CONSUMER
@@ -147,8 +149,9 @@ async def test_a_session_that_ends_leaves_rooms_that_answered_late() -> None:
     topics = [kit.services.topics.open(f"room-{number}", RoomId(number)) for number in range(3)]
     for number in range(3):
         give(session, "subscribe", 7, room=f"room-{number}")
-    for number, topic in enumerate(topics):
-        session.reply_events(ok(7, room=f"room-{number}", mode="fresh"), [])
+    tickets = kit.asked()
+    for ticket, topic in zip(tickets, topics, strict=True):
+        session.reply_events(ok(ticket, room=topic.room, mode="fresh"), [])
         topic.add(session)
     session.refuse(Refused(ErrorCode.ROOM_NOT_FOUND, "somebody else's", request_id=7))
     kit.rooms.error = MailboxFull("full")
@@ -163,7 +166,9 @@ async def test_refused_subscriptions_do_not_count() -> None:
     session = kit.session()
     for number in range(5):
         give(session, "subscribe", number, room=f"nowhere-{number}")
-        session.refuse(Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room", request_id=number))
+        ticket = kit.asked()[-1]
+        session.refuse(Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room", request_id=ticket))
+        assert said(session)[-1]["id"] == number
     for number in range(10, 13):
         give(session, "subscribe", number, room=f"room-{number}")
     assert len(kit.rooms.told) == 8
@@ -174,18 +179,51 @@ async def test_refused_subscriptions_do_not_count() -> None:
 
 
 async def test_a_room_that_is_being_left_makes_way_for_the_next() -> None:
-    """Unsubscribing and subscribing in one breath works at the limit, too."""
+    """Unsubscribing and subscribing in one breath works at the limit, too; a leave may be refused."""
     kit = Kit()
     session = kit.session()
     for number in range(3):
         give(session, "subscribe", number, room=f"room-{number}")
-        session.reply_events(ok(number, room=f"room-{number}", mode="fresh"), [])
-        kit.services.topics.open(f"room-{number}", RoomId(number)).add(session)
+        kit.deliver(session, kit.services.topics.open(f"room-{number}", RoomId(number)))
     give(session, "unsubscribe", 5, room="room-1")
     give(session, "subscribe", 6, room="room-9")
     give(session, "subscribe", 7, room="room-1")
     errors = [envelope["id"] for envelope in said(session) if envelope["t"] == "error"]
     assert errors == [7]
+
+
+async def test_rooms_answer_to_a_number_of_ours_and_clients_hear_their_own() -> None:
+    """Whatever ids a client uses, also one twice: each answer has its request's, and none gets lost."""
+    kit = Kit()
+    session = kit.session()
+    for room in ("tea", "den", "attic"):
+        give(session, "subscribe", 7, room=room)
+    first, second, third = kit.asked()
+    assert len({first, second, third}) == 3
+    session.reply_events(ok(second, room="den", mode="fresh"), [])
+    session.refuse(Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room", request_id=first))
+    session.refuse(Refused(ErrorCode.NOT_MEMBER, "somebody else's", request_id=7))
+    assert [(answer["t"], answer["id"]) for answer in said(session)] == [
+        ("ok", 7),
+        ("error", 7),
+        ("error", 7),
+    ]
+    session.end(CloseCode.SHUTDOWN, "the server is stopping")
+    session.reply_events(ok(third, room="attic", mode="fresh"), [])
+    assert said(session)[-1]["t"] == "bye"
+
+
+async def test_a_room_that_could_not_be_told_takes_no_place() -> None:
+    """Its mailbox was full: three others fit."""
+    kit = Kit()
+    session = kit.session()
+    kit.rooms.error = MailboxFull("full")
+    for number in range(5):
+        give(session, "join", number, room=f"busy-{number}")
+    kit.rooms.error = None
+    for number in range(5, 8):
+        give(session, "join", number, room=f"room-{number}")
+    assert len(kit.asked()) == 3
 
 
 async def test_joins_wait_for_better_times_at_the_highest_pressure() -> None:
@@ -207,13 +245,15 @@ async def test_events_that_would_fill_the_outbox_are_left_out_and_told_as_a_gap(
     session = kit.session()
     events = [MSGPACK.encode({"seq": seq, "body": "x" * 280}) for seq in range(1, 11)]
     for mode, told in (("tail", "gap"), ("fresh", "fresh"), ("rewind", "rewind")):
-        session.reply_events(ok(1, room="tea", mode=mode), events)
+        give(session, "subscribe", 1, room="tea")
+        session.reply_events(ok(kit.asked()[-1], room="tea", mode=mode), events)
         answer = said(session)[-1]
         assert answer["mode"] == told
         listed = answer["events"]
         assert isinstance(listed, list)
         assert [event["seq"] for event in listed] == [8, 9, 10]
-    session.reply_events(ok(1, room="tea", mode="tail"), events[:2])
+    give(session, "subscribe", 1, room="tea")
+    session.reply_events(ok(kit.asked()[-1], room="tea", mode="tail"), events[:2])
     assert said(session)[-1]["mode"] == "tail"
 
 
@@ -243,7 +283,7 @@ async def test_a_full_mailbox_stops_the_reading_until_the_worker_has_emptied_it(
     session = kit.session()
     desk = Desk()
     async with trio.open_nursery() as nursery:
-        session.start_worker = lambda: nursery.start_soon(session.work, desk.finish)
+        session.start_worker = lambda line: nursery.start_soon(session.work, line, desk.finish)
         assert give(session, "rooms", 0)
         await trio.testing.wait_all_tasks_blocked()
         takes = [give(session, "rooms", number) for number in range(1, 9)]
@@ -261,8 +301,8 @@ async def test_what_needs_no_waiting_overtakes_a_list_but_not_a_hello() -> None:
     listing, greeting = kit.session(), kit.session(welcomed=False)
     desk = Desk()
     async with trio.open_nursery() as nursery:
-        listing.start_worker = lambda: nursery.start_soon(listing.work, desk.finish)
-        greeting.start_worker = lambda: nursery.start_soon(greeting.work, desk.finish)
+        listing.start_worker = lambda line: nursery.start_soon(listing.work, line, desk.finish)
+        greeting.start_worker = lambda line: nursery.start_soon(greeting.work, line, desk.finish)
         give(listing, "rooms", 1)
         give(listing, "ping", 2)
         give(greeting, "hello", 1, guest="ann")
@@ -282,7 +322,7 @@ async def test_a_refusal_at_the_desk_is_answered_with_the_requests_id() -> None:
     desk = Desk(Refused(ErrorCode.TIMEOUT, "no answer in time", retry_after_s=1.0))
     desk.go.set()
     async with trio.open_nursery() as nursery:
-        session.start_worker = lambda: nursery.start_soon(session.work, desk.finish)
+        session.start_worker = lambda line: nursery.start_soon(session.work, line, desk.finish)
         give(session, "rooms", 42)
     (answer,) = said(session)
     assert (answer["id"], answer["code"]) == (42, "timeout")
@@ -295,7 +335,7 @@ async def test_a_bug_at_the_desk_ends_this_session_and_leaves_the_rest_undone() 
     desk = Desk(ZeroDivisionError())
     with structlog.testing.capture_logs() as logged:
         async with trio.open_nursery() as nursery:
-            session.start_worker = lambda: nursery.start_soon(session.work, desk.finish)
+            session.start_worker = lambda line: nursery.start_soon(session.work, line, desk.finish)
             for number in range(3):
                 give(session, "rooms", number)
             desk.go.set()
@@ -310,7 +350,7 @@ async def test_an_end_wakes_whoever_waits_for_the_session() -> None:
     session = kit.session()
     desk = Desk()
     async with trio.open_nursery() as nursery:
-        session.start_worker = lambda: nursery.start_soon(session.work, desk.finish)
+        session.start_worker = lambda line: nursery.start_soon(session.work, line, desk.finish)
         for number in range(9):
             give(session, "rooms", number)
         nursery.start_soon(session.wait_resumed)
@@ -329,6 +369,23 @@ async def test_an_answer_waits_until_the_client_has_read_what_is_queued() -> Non
     assert scope.cancelled_caught
     session.end(CloseCode.SHUTDOWN, "the server is stopping")
     await session.wait_uncrowded()
+
+
+async def test_everybody_who_waits_for_room_in_the_outbox_is_woken() -> None:
+    """A page and a subscription wait at the same time; one answer of a room lets both look again."""
+    kit = Kit()
+    session = kit.session()
+    session.state = SessionState(replace(kit.services.limits, subscriptions=100))
+    session.state.phase = Phase.READY
+    for number in range(ANSWERS_AT_ONCE):
+        give(session, "subscribe", number, room=f"room-{number}")
+    assert session.crowded
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.wait_uncrowded)
+            nursery.start_soon(session.wait_uncrowded)
+            await trio.testing.wait_all_tasks_blocked()
+            session.reply_events(ok(kit.asked()[0], room="room-0", mode="fresh"), [])
 
 
 async def test_a_user_has_so_many_sessions() -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from chat.client import ClientOptions
-from chat.client_errors import ConnectFailed
+from chat.client_errors import ConnectFailed, RequestRefused
 from chat.terminal import run_terminal
 from chat.terminal_text import Command, format_event, parse_line, printable, quote
 from tests.chat.fake_server import FakeServer, Refusals, open_fake_server
@@ -75,7 +75,7 @@ async def test_a_piped_talk_is_stored_and_marked(autojump_clock: MockClock) -> N
         assert done.code == 0
         assert [event["body"] for event in server.room("lobby").events] == ["hello", "/slash", "/me waves"]
         assert sorted(done.shown) == sorted(
-            ["-- you talk in lobby"]
+            ["-- you talk in lobby; /help lists what you can type"]
             + [mark + body for body in ("hello", "/slash", "/me waves") for mark in ("→ ",)]
             + ["✓ #1 hello", "✓ #2 /slash", "✓ #3 /me waves"]
         )
@@ -228,13 +228,43 @@ async def test_more_lines_than_may_wait_are_all_stored(autojump_clock: MockClock
         assert [event["body"] for event in server.room("lobby").events] == lines
 
 
-async def test_no_server_is_an_error(autojump_clock: MockClock) -> None:
-    """Without a server the reason is raised, for the command to print."""
-    del autojump_clock
+async def test_no_server_is_an_error_at_once(autojump_clock: MockClock) -> None:
+    """Without a server the reason is raised, for the command to print, and nothing is shown before."""
     async with open_fake_server() as server:
         server.refusing_dials = 1000
-        with pytest.raises(ConnectFailed):
+        with pytest.raises(ConnectFailed, match="no server answers at fake:80; start one: parley serve"):
             await talk(server, ["hello"])
+
+    assert autojump_clock.current_time() == 0
+
+
+async def test_what_is_raised_is_not_shown_as_well(autojump_clock: MockClock) -> None:
+    """A refusal at the door is the command's to tell, once."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        refusals = Refusals()
+        refusals.add("hello", "unauthenticated")
+        server.intercept = refusals
+        shown: list[str] = []
+        with pytest.raises(RequestRefused):
+            await run_terminal(
+                "ws://fake/ws", name="ada", lines=Script([]), show=shown.append, dial=server.dial
+            )
+
+    assert shown == []
+
+
+async def test_a_room_that_cannot_be_called_so_is_told_with_one_that_can(autojump_clock: MockClock) -> None:
+    """The server is not asked, and the talk goes on where it was."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        done = await talk(server, ["/join Tea Room", "/join ***", "still here"])
+
+        assert done.code == 0
+        rule = "(a-z, 0-9, then . _ - as well; 64 characters at most)"
+        assert f'-- a room cannot be called "Tea Room" {rule}; try tea-room' in done.shown
+        assert f'-- a room cannot be called "***" {rule}' in done.shown
+        assert [event["body"] for event in server.room("lobby").events] == ["still here"]
 
 
 def test_hidden_characters_become_visible() -> None:

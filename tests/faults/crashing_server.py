@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 from unittest.mock import patch
 
-import chat.server
+import chat.node
 from actors import Actor
 from actors.testing import InjectedCrash, Saboteur
 from chat.cli import main
@@ -72,8 +72,8 @@ def run() -> int:
     for body in BEFORE:
         _saboteur.crash_on(partial(_says, body))
     with (
-        patch.object(chat.server, "Rooms", CrashingRooms),
-        patch.object(chat.server, "Topics", CrashingTopics),
+        patch.object(chat.node, "Rooms", CrashingRooms),
+        patch.object(chat.node, "Topics", CrashingTopics),
     ):
         return main(["serve", *sys.argv[1:]])
 

@@ -25,8 +25,10 @@ import trio.testing
 from actors import open_system
 from chat.codec import JSON, MSGPACK, Codec
 from chat.config import Config
+from chat.health import Readiness
+from chat.lifecycle import end_in_order, hold_connections
 from chat.metrics import Metrics
-from chat.server import Node
+from chat.node import Node
 from storage.memory import MemoryStore
 from storage.testing import Fault, FaultyStore
 from tests.chat.transport.support import client_frame
@@ -65,7 +67,7 @@ def upgrade_request(*, target: str = "/ws", **headers: str | None) -> bytes:
         headers: more of them, or others, `_` standing for `-`; None leaves one out.
     """
     fields: dict[str, str | None] = {
-        "host": "parley.test",
+        "host": "localhost:8000",
         "upgrade": "websocket",
         "connection": "Upgrade",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -311,6 +313,7 @@ class Sim:
         store: MemoryStore,
         faults: dict[str, Fault],
         nursery: trio.Nursery,
+        handlers: trio.Nursery,
         logged: Sequence[Mapping[str, object]],
     ) -> None:
         self.node = node
@@ -318,6 +321,11 @@ class Sim:
         self.faults = faults
         self.logged = logged
         self._nursery = nursery
+        self._handlers = handlers
+
+    async def stop(self) -> None:
+        """Stop the server as `parley serve` does at a signal; nothing runs but the store afterwards."""
+        await end_in_order(self.node, self._handlers)
 
     def dial(self, *, peer: str = "127.0.0.1", lockstep: bool = False) -> trio.abc.Stream:
         """Connect; nothing is said yet.
@@ -328,7 +336,7 @@ class Sim:
         """
         make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         ours, theirs = make()
-        self._nursery.start_soon(self.node.gateway.handle, self.node.transport.wrap(theirs, peer=peer))
+        self._handlers.start_soon(self.node.gateway.handle, self.node.transport.wrap(theirs, peer=peer))
         return ours
 
     async def open(self, codec: Codec = MSGPACK, *, peer: str = "127.0.0.1") -> SimClient:
@@ -397,6 +405,7 @@ async def open_sim(
                 FaultyStore(store, faults.get),
                 system,
                 metrics=metrics,
+                readiness=Readiness(),
                 now_ms=lambda: BEGIN_MS + int(trio.current_time() * 1000),
                 rng=rng,
                 random_bytes=rng.randbytes,
@@ -405,10 +414,11 @@ async def open_sim(
                 prepare(node)
             await parts.start(node.run)
             node.readiness.started()
-            async with trio.open_nursery() as connections:
-                sim = Sim(node, store, faults, connections, logged)
+            async with trio.open_nursery() as clients:
+                handlers = await clients.start(hold_connections)
+                sim = Sim(node, store, faults, clients, handlers, logged)
                 yield sim
-                connections.cancel_scope.cancel()
+                clients.cancel_scope.cancel()
             faults.clear()
             await system.shutdown(deadline_s=10.0)
             parts.cancel_scope.cancel()

@@ -351,7 +351,7 @@ async def test_a_stop_answers_what_was_taken_and_says_goodbye() -> None:
         sim.faults["append"] = Fault(before_s=1)
         await ann.write(_sends(ann, "tea", first_id=100, count=10))
         await bob.expect("event", body="9")
-        await sim.node.drain()
+        await sim.stop()
         assert await ann.wait_closed() == await bob.wait_closed() == 4000
         assert [ann.answers()[100 + n] for n in range(10)] == [1] * 10
         (bye,) = ann.heard("bye")

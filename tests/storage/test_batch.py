@@ -29,6 +29,14 @@ def test_a_row_is_as_large_as_its_texts() -> None:
     assert row_bytes(change(ROOM, "u_bob")) == ROW_BYTES
 
 
+@given(st.text(), st.none() | st.text())
+def test_a_row_is_never_taken_for_smaller_than_it_is(body: str, data: str | None) -> None:
+    """Texts count at least the bytes that they are in UTF-8, and at most four for a character."""
+    counted = row_bytes(message(ROOM, 1, body=body, data=data)) - ROW_BYTES
+
+    assert len((body + (data or "")).encode()) <= counted <= 4 * len(body + (data or ""))
+
+
 @given(st.integers(1, 10**9), st.floats(0, 1))
 def test_retries_are_bounded_and_never_immediate(failures: int, jitter: float) -> None:
     """Every wait is between half the base and the cap."""

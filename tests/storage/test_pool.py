@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from storage.database import Database, Tx
 from storage.embedded import open_embedded
 from storage.errors import BadData, Conflict, StorageError, StoreClosed, Unavailable
 from storage.pool import open_database
+from tests.storage.calls import wait_in_flight
 
 LONG_SLEEP = "SELECT pg_sleep(3600)"
 COUNT_SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND state = 'active'"
@@ -39,13 +41,6 @@ async def wait_until_sleeping(observer: Database, sleepers: int = 1) -> None:
     with trio.fail_after(10):
         while await observer.read(query, COUNT_SLEEPERS, LONG_SLEEP) != sleepers:
             pass
-
-
-async def wait_in_flight(db: Database, calls: int) -> None:
-    """Wait until so many calls are under way."""
-    with trio.fail_after(10):
-        while db.statistics().in_flight != calls:
-            await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +82,7 @@ async def test_a_value_of_an_unexpected_kind_is_an_error(empty_database: Databas
     async def look(tx: Tx) -> int:
         return await tx.fetchval_as(int, "SELECT 'one'::text")
 
-    with pytest.raises(StorageError, match="expected int, the database gave 'one'"):
+    with pytest.raises(StorageError, match="expected int, the database gave str"):
         await empty_database.read(look)
 
 
@@ -171,6 +166,41 @@ async def test_errors_arrive_as_what_the_caller_can_do_about_them(
 
     assert type(caught.value) is kind
     assert await empty_database.read(query, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "args", "told"),
+    [
+        ("INSERT INTO t VALUES (1, $1::text)", ("private words",), "UniqueViolationError (23505) t_pkey"),
+        ("INSERT INTO t VALUES (-1, $1::text)", ("private words",), "CheckViolationError (23514) t_n_check"),
+        ("INSERT INTO t VALUES (2, NULL)", (), "NotNullViolationError (23502) t.body"),
+        ("SELECT $1::text::int", ("private words",), "InvalidTextRepresentationError (22P02)"),
+        ("SELECT $2::text || $1::int", ("private words", "b"), "DataError (22000) argument $1"),
+        ("SELECT $1::text", ("private \ud800 words",), "DataError (22000) argument $1"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'private words'; END $$", (), "RaiseError (P0001)"),
+    ],
+)
+async def test_errors_tell_no_values(
+    empty_database: Database, sql: str, args: tuple[object, ...], told: str
+) -> None:
+    """What people wrote stands in no error, nor in what a log prints of its causes."""
+    await empty_database.run(
+        script,
+        "CREATE TABLE t (n int PRIMARY KEY CHECK (n > 0), body text NOT NULL)",
+        "INSERT INTO t VALUES (1, 'private words')",
+    )
+
+    with pytest.raises(StorageError) as caught:
+        await empty_database.read(query, sql, *args)
+
+    assert str(caught.value) == told
+    assert "private" not in "".join(traceback.format_exception(caught.value)).replace(sql, "")
+
+
+async def test_errors_without_values_keep_the_server_s_words(empty_database: Database) -> None:
+    """An operator reads what is missing, or away, as the server says it."""
+    with pytest.raises(StorageError, match=r'column "nothing" does not exist \(42703\)'):
+        await empty_database.read(query, "SELECT nothing")
 
 
 async def test_cancelling_cancels_the_query_and_keeps_the_connection(empty_dsn: str) -> None:
@@ -405,6 +435,25 @@ async def test_connections_say_who_they_are_and_have_limits(empty_database: Data
     assert values == ["parley", "30s", "1min"]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+async def test_a_commit_is_on_the_disk_whatever_the_server_prefers(
+    empty_dsn: str, theirs: str, ours: str
+) -> None:
+    """A server that would confirm before it has written is overruled; other choices stay its owner's."""
+    async with open_database(empty_dsn, max_size=1) as admin:
+        name = await admin.read(query, "SELECT current_database()::text")
+        await admin.read(query, f"ALTER DATABASE {name} SET synchronous_commit = {theirs}")
+
+    async with open_database(empty_dsn, max_size=1) as db:
+        assert await db.read(query, "SHOW synchronous_commit") == ours
+        assert (
+            await db.read(query, "SELECT source FROM pg_settings WHERE name = 'synchronous_commit'")
+            == "session"
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.postgres
 async def test_the_pool_heals_after_the_server_was_killed(tmp_path: Path) -> None:
@@ -423,6 +472,8 @@ async def test_the_pool_heals_after_the_server_was_killed(tmp_path: Path) -> Non
                     await db.run(query, LONG_SLEEP)
 
             nursery.start_soon(sleep)
+            # Before the kill: a server that dies closes its socket before it has ended.
+            nursery.start_soon(server.wait_exited)
             await wait_in_flight(db, 1)
             os.kill(pid, signal.SIGKILL)
         await server.wait_ready()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 
 import pytest
@@ -30,6 +31,7 @@ from storage import (
 from storage.append import append_carefully
 from storage.rooms import activate
 from storage.testing import Fault, FaultyStore
+from tests.storage.calls import locked, wait_in_flight
 from tests.storage.contract import StoreContract
 from tests.storage.rows import AT_MS, change, message, owned_room, read_log, take_over, void
 
@@ -171,6 +173,56 @@ async def test_two_stores_cannot_both_own_a_room(database_dsn: str, store: Store
 
     assert receipts == {1: [Fenced()] * 50, 2: [Stored()] * 50}
     assert {entry.epoch for entry in await read_log(store, room)} == {2}
+
+
+async def test_asking_for_a_room_that_does_not_exist_writes_nothing(database: Database, store: Store) -> None:
+    """An unknown name costs one read: it is answered while nobody may write to the table of rooms."""
+    async with locked(database, "SHARE"):
+        before = database.statistics().calls
+        assert await store.activate("unknown", tail_events=10, at_ms=AT_MS) is None
+        assert database.statistics().calls == before + 1
+
+
+async def test_writers_have_connections_of_their_own(database_dsn: str, store: Store) -> None:
+    """Appends and parks go through while the shared connections are busy and refuse every other call."""
+    room = await owned_room(store)
+    async with (
+        open_database(database_dsn, max_size=1, max_waiting=1) as shared,
+        open_database(database_dsn, max_size=1) as writes,
+    ):
+        both = PostgresStore(shared, writes=writes)
+        async with locked(shared, "ACCESS SHARE"):
+            with pytest.raises(Unavailable):
+                await both.activate("unknown", tail_events=10, at_ms=AT_MS)
+            assert await both.append([message(room, 1), message(room, 2)]) == [Stored(), Stored()]
+            assert await both.append([change(room, "u_bob")]) == [Stored()]
+            assert await both.park(message(room, 3, body="\x00"), "no") == Poisoned("no")
+
+
+async def test_activations_leave_room_for_other_calls(database_dsn: str, database: Database) -> None:
+    """So many run or wait for a connection at a time; the others wait outside, in order, and not for ever."""
+    async with open_database(database_dsn, max_waiting=3) as few, locked(database, "ACCESS EXCLUSIVE"):
+        store = PostgresStore(few, max_activations=2, write_timeout_s=30)
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(partial(store.activate, "unknown", tail_events=10, at_ms=AT_MS))
+            await wait_in_flight(few, 2)
+            await store.ping()
+
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_wait_for_an_activation_s_turn_has_an_end(database_dsn: str, database: Database) -> None:
+    """When those before it do not end, an activation is unavailable, and has asked the database nothing."""
+    async with open_database(database_dsn) as other, locked(database, "ACCESS EXCLUSIVE"):
+        store = PostgresStore(other, max_activations=1, write_timeout_s=0.05, read_timeout_s=30)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(store.activate, "unknown", tail_events=10, at_ms=AT_MS))
+            await wait_in_flight(other, 1)
+            with pytest.raises(Unavailable, match="turn"):
+                await store.activate("unknown", tail_events=10, at_ms=AT_MS)
+            assert other.statistics().calls == 1
+            nursery.cancel_scope.cancel()
 
 
 async def test_parked_rows_are_kept_with_their_reason(database: Database, store: Store) -> None:

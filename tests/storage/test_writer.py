@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from storage import (
@@ -27,7 +28,7 @@ from storage import (
     WriterLimits,
 )
 from storage.testing import Fault, FaultyStore
-from tests.storage.rows import change, message, owned_room, read_log, take_over, void
+from tests.storage.rows import change, event, message, owned_room, read_log, take_over, void
 from tests.storage.writers import RNG, Heard, faulty, make_writer, running
 
 
@@ -126,6 +127,84 @@ async def test_the_backlog_is_bounded_in_bytes(autojump_clock: MockClock) -> Non
     with pytest.raises(BacklogFull):
         writer.submit(message(room, 2), 2)
     assert writer.statistics().backlog_rows == 1
+
+
+async def test_the_backlog_s_bytes_are_those_of_the_texts(autojump_clock: MockClock) -> None:
+    """A character that takes four bytes counts as four."""
+    writer = make_writer(MemoryStore(), Heard(), WriterLimits(max_backlog_bytes=4000))
+    writer.submit(message(RoomId(1), 1, body="\N{PILE OF POO}" * 1000), 1)
+
+    assert not writer.accepts()
+    assert writer.statistics().backlog_bytes >= 4000
+
+
+async def test_what_follows_from_rows_that_were_taken_passes_the_bound(autojump_clock: MockClock) -> None:
+    """A full writer takes a room's own entries, also when it takes nothing else any more."""
+    store = MemoryStore()
+    room = await owned_room(store)
+    told: list[Receipt] = []
+
+    def listener(batch: Sequence[Delivery[int]]) -> None:
+        for _, ticket, receipt in batch:
+            told.append(receipt)
+            if ticket == 1:
+                writer.submit(message(room, 4), 4)
+                assert not writer.accepts()
+                with pytest.raises(BacklogFull):
+                    writer.submit(message(room, 5), 5)
+                writer.submit(event(room, 5), 5, beyond_bound=True)
+                writer.stop_accepting()
+                writer.submit(event(room, 6), 6, beyond_bound=True)
+
+    limits = WriterLimits(max_backlog_rows=3, max_batch_rows=1, min_interval_s=0)
+    writer = Writer(store, on_receipts=listener, limits=limits, rng=RNG)
+    for seq in (1, 2, 3):
+        writer.submit(message(room, seq), seq)
+    async with running(writer):
+        while writer.pending(room):
+            await writer.wait_flushed(room)
+
+    assert told == [Stored()] * 6
+    statistics = writer.statistics()
+    assert (statistics.backlog_rows, statistics.backlog_bytes) == (0, 0)
+
+
+async def test_a_writer_s_words_hold_none_of_people_s(autojump_clock: MockClock) -> None:
+    """A store's own bug is logged by its class and its place: what it says may quote a row."""
+    inner, heard = MemoryStore(), Heard()
+    room = await owned_room(inner)
+    bug = KeyError("private words")
+    writer = make_writer(faulty(inner, Fault(refusal=bug)), heard, WriterLimits(retry_base_s=1))
+    with capture_logs() as logs:
+        async with running(writer):
+            writer.submit(message(room, 1, body="private words"), 1)
+            await trio.sleep(0.1)
+            assert writer.statistics().last_error == "KeyError"
+            assert await writer.flush(timeout_s=10) == 0
+
+    assert [log["event"] for log in logs] == ["writer.failed", "writer.recovered"]
+    assert "private" not in repr(logs)
+    assert "in _call" in logs[0]["stack"]
+
+
+async def test_a_listener_s_failure_is_logged_without_rows(autojump_clock: MockClock) -> None:
+    """What a listener raises may quote a row as well."""
+    store = MemoryStore()
+    room = await owned_room(store)
+
+    def listener(batch: Sequence[Delivery[int]]) -> None:
+        raise ValueError(batch)
+
+    writer = Writer(store, on_receipts=listener, rng=RNG)
+    with capture_logs() as logs:
+        async with running(writer):
+            writer.submit(message(room, 1, body="private words"), 1)
+            assert await writer.flush(timeout_s=1) == 0
+
+    (log,) = logs
+    assert (log["event"], log["error"]) == ("writer.receipts_failed", "ValueError")
+    assert "private" not in repr(log)
+    assert "in listener" in log["stack"]
 
 
 async def test_a_writer_that_stops_accepting_still_writes(autojump_clock: MockClock) -> None:

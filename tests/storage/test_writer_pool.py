@@ -28,11 +28,14 @@ async def test_a_pool_keeps_every_room_at_one_writer(autojump_clock: MockClock) 
         assert await pool.flush(timeout_s=1) == 0
         pool.stop_accepting()
         assert not pool.accepts()
+        pool.submit(message(rooms[0], 5), 5, beyond_bound=True)
+        assert await pool.flush(timeout_s=1) == 0
 
     for room in rooms:
-        assert await read_log(store, room) == [message(room, seq) for seq in range(1, 5)]
+        last = 5 if room == rooms[0] else 4
+        assert await read_log(store, room) == [message(room, seq) for seq in range(1, last + 1)]
     statistics = pool.statistics()
-    assert (statistics.submitted, statistics.written, statistics.batches) == (24, 24, 3)
+    assert (statistics.submitted, statistics.written, statistics.batches) == (25, 25, 4)
     assert (statistics.backlog_rows, statistics.backlog_bytes, statistics.oldest_wait_s) == (0, 0, 0)
 
 

@@ -39,6 +39,33 @@ async def test_frames_of_one_turn_leave_together(carrier: Carrier) -> None:
 
 
 @CARRIERS
+async def test_who_waits_for_what_is_queued_hears_of_a_flush_that_takes_everything(carrier: Carrier) -> None:
+    """No drain is needed to wake it."""
+    async with running_transport() as transport, connected(transport, carrier) as (stream, client):
+        stream.outbox.push(b"x" * 1000)
+        await stream.outbox.wait_sent()
+
+        assert stream.outbox.queued_bytes == 0
+        assert await receive_exactly(client, 1000) == b"x" * 1000
+
+
+async def test_who_waits_while_a_flush_takes_a_part_hears_of_the_rest() -> None:
+    """What the flush took and what the drain took are its bytes together, and not one byte more."""
+    async with (
+        running_transport(outbox_bytes=4_000_000) as transport,
+        connected(transport, Carrier.SOCKET) as (stream, client),
+        trio.open_nursery() as nursery,
+    ):
+        # Below the size that goes to a drain at once, above what the kernel takes at once.
+        stream.outbox.push(b"x" * 250_000)
+        nursery.start_soon(receive_exactly, client, 250_000)
+        await stream.outbox.wait_sent()
+
+        assert transport.statistics().partial == 1
+        assert stream.outbox.queued_bytes == 0
+
+
+@CARRIERS
 async def test_a_broadcast_reaches_every_member(carrier: Carrier) -> None:
     """The same bytes for all, behind what each had queued."""
     async with (

@@ -9,7 +9,7 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, Ping, TextMessage
 
-from chat.transport.intake import FRAMES_PER_TURN, Intake
+from chat.transport.intake import FRAGMENTS_MAX, FRAMES_PER_TURN, RAW_BYTES_PER_TURN, Intake
 from tests.chat.transport.support import client_frame, close_payload, cut
 
 Log = list[tuple[str, bytes]]
@@ -250,12 +250,115 @@ def test_what_the_callback_raises_comes_out() -> None:
         intake.feed(client_frame(b"x"))
 
 
-def test_every_control_frame_is_told_before_it_is_passed_on() -> None:
-    """Also those inside a fragmented message: they count to the client's rate."""
+def feed_all(intake: Intake, data: bytes) -> bytes:
+    """Feed, and go on while something is left; return all that was passed on."""
+    passed = intake.feed(data)
+    while intake.pending:
+        passed += intake.feed(b"")
+    return passed
+
+
+def test_every_frame_that_costs_is_told_once() -> None:
+    """Control frames and fragments as they are passed on; what ends a message is told as the message."""
     intake = Intake(max_frame_bytes=1000)
     told: list[int] = []
     intake.enable(lambda _payload, _is_text: None, None, told.append)
-    intake.feed(client_frame(b"x", fin=False) + client_frame(opcode=9) + client_frame(b"y", opcode=0))
+    intake.feed(client_frame(b"x", fin=False) + client_frame(opcode=9) + client_frame(opcode=0, fin=False))
+    intake.feed(client_frame(b"y", opcode=0) + client_frame(b"behind it, the slow way"))
+    intake.slow_message_delivered()
+    intake.slow_message_delivered()
     intake.feed(client_frame(opcode=10) + client_frame(close_payload(1000), opcode=8))
 
-    assert told == [9, 10, 8]
+    assert told == [2, 9, 0, 10, 8]
+
+
+@pytest.mark.parametrize(
+    ("before", "frame"),
+    [
+        (b"", client_frame(opcode=9)),
+        (b"", client_frame(opcode=10)),
+        (client_frame(b"x", fin=False), client_frame(opcode=0, fin=False)),
+        (client_frame(b"x", fin=False) + client_frame(opcode=0), client_frame(b"whole")),
+    ],
+    ids=["pings", "pongs", "fragments", "messages on the slow way"],
+)
+def test_a_turn_passes_so_many_frames_on_and_no_more(before: bytes, frame: bytes) -> None:
+    """A read full of tiny frames reaches wsproto in portions, all of it in the end."""
+    intake = Intake(max_frame_bytes=1000)
+    collect(intake)
+    intake.feed(before)
+    flood = frame * (2 * FRAMES_PER_TURN + 1)
+
+    assert intake.feed(flood) == frame * FRAMES_PER_TURN
+    assert intake.pending
+    assert feed_all(intake, b"") == frame * (FRAMES_PER_TURN + 1)
+
+
+def test_a_turn_drops_so_many_frames_and_no_more() -> None:
+    """Looking at what is dropped has its price, too."""
+    intake = Intake(max_frame_bytes=1000)
+    collect(intake)
+    intake.discard()
+    ping = client_frame(opcode=9)
+
+    assert intake.feed(client_frame() * 2 * FRAMES_PER_TURN + ping) == b""
+    assert intake.pending
+    assert feed_all(intake, b"") == ping
+
+
+def test_what_follows_the_end_of_framing_is_passed_on_in_portions() -> None:
+    """Behind a close frame, or a frame that is none, nobody knows how many frames the bytes are."""
+    intake = Intake(max_frame_bytes=1000)
+    collect(intake)
+    close = client_frame(close_payload(1000), opcode=8)
+    flood = client_frame(opcode=10) * FRAMES_PER_TURN * 8
+
+    first = intake.feed(close + flood)
+
+    assert len(first) <= len(close) + RAW_BYTES_PER_TURN
+    assert intake.pending
+    assert first + feed_all(intake, b"") == close + flood
+    assert len(intake.feed(flood)) <= RAW_BYTES_PER_TURN
+
+
+def test_a_message_in_too_many_fragments_is_too_large() -> None:
+    """Empty fragments add no bytes, but each is kept until the message ends."""
+    intake = Intake(max_frame_bytes=1000)
+    told: list[int] = []
+    got: list[bytes] = []
+    intake.enable(lambda payload, _is_text: got.append(payload), told.append)
+    fragment = client_frame(opcode=0, fin=False)
+    passed = feed_all(intake, client_frame(b"x", fin=False) + fragment * (FRAGMENTS_MAX - 1))
+    assert (len(passed), told) == (len(client_frame(b"x")) + len(fragment) * (FRAGMENTS_MAX - 1), [])
+
+    assert feed_all(intake, fragment * 1000 + client_frame(b"y", opcode=0) + client_frame(b"z")) == b""
+    assert (told, got) == ([1], [])
+
+
+def test_each_message_may_have_as_many_fragments() -> None:
+    """The count begins anew with every message; the last fragment is one, too."""
+    intake = Intake(max_frame_bytes=1000)
+    told: list[int] = []
+    intake.enable(lambda _payload, _is_text: None, told.append)
+    middle = client_frame(opcode=0, fin=False) * (FRAGMENTS_MAX - 2)
+    message = client_frame(b"x", fin=False) + middle + client_frame(opcode=0)
+
+    assert feed_all(intake, message * 3) == message * 3
+    assert told == []
+
+
+def test_fragments_end_with_whoever_counts_them() -> None:
+    """The one who counts may throw the client's messages away, in the middle of a read."""
+    intake = Intake(max_frame_bytes=1000)
+    told: list[int] = []
+
+    def count(opcode: int) -> None:
+        told.append(opcode)
+        if len(told) == 10:
+            intake.discard()
+
+    intake.enable(lambda _payload, _is_text: None, None, count)
+    passed = feed_all(intake, client_frame(b"x", fin=False) + client_frame(opcode=0, fin=False) * 5000)
+
+    assert passed == client_frame(b"x", fin=False) + client_frame(opcode=0, fin=False) * 9
+    assert told == [2] + [0] * 9

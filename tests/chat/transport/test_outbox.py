@@ -189,6 +189,22 @@ async def test_a_waiter_wakes_when_its_bytes_have_left() -> None:
     assert outbox.queued_bytes == 100
 
 
+async def test_a_waiter_counts_what_left_without_a_chunk() -> None:
+    """A flush tells what it took; bytes queued after the waiter came do not matter."""
+    outbox, _ = make(limit_bytes=1000)
+    outbox.push(b"a" * 20)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.wait_sent)
+        await trio.testing.wait_all_tasks_blocked()
+        outbox.push(b"b" * 100)
+        outbox.tell_waiters(19)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(nursery.child_tasks) == 1
+        outbox.tell_waiters(1)
+
+    assert outbox.waiters == []
+
+
 def overflow(outbox: Outbox) -> None:
     """Push what does not fit."""
     assert not outbox.push(b"x" * 1000)

@@ -35,6 +35,7 @@ class Session:
     messages: list[bytes] = field(default_factory=list)
     causes: list[CloseCause] = field(default_factory=list)
     too_large: list[int] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
     output: bytearray = field(default_factory=bytearray)
     full_at: bytes | None = None
 
@@ -61,7 +62,9 @@ async def session(carrier: Carrier) -> AsyncGenerator[Session]:
         await client.send_all(REQUEST)
         request = await trio_websocket.wrap_server_stream(nursery, stream)
         noted = Session(stream, client, ws=None)  # type: ignore[arg-type]  # set three lines below
-        stream.enable_short_cut(noted.take, on_too_large=noted.too_large.append)
+        stream.enable_short_cut(
+            noted.take, on_too_large=noted.too_large.append, on_passed=noted.passed.append
+        )
         stream.on_closed(noted.causes.append)
         noted.ws = await request.accept()
         nursery.start_soon(read_into, noted.output, client)
@@ -260,6 +263,45 @@ async def test_a_flood_of_tiny_frames_does_not_hold_up_other_tasks(carrier: Carr
 
     steps = [after - before for before, after in itertools.pairwise(seen)]
     assert max(steps) <= 256
+
+
+@pytest.mark.parametrize("opcode", [0, 9, 10], ids=["fragments", "pings", "pongs"])
+@CARRIERS
+async def test_a_flood_of_frames_for_wsproto_does_not_hold_up_other_tasks(
+    carrier: Carrier, opcode: int
+) -> None:
+    """What the short cut does not take is told frame by frame, a few in a turn."""
+    async with session(carrier) as opened:
+        seen: list[int] = []
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while True:
+                    seen.append(len(opened.passed))
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(watch)
+            frame = client_frame(opcode=opcode, fin=opcode != 0)
+            await opened.client.send_all(client_frame(b"x", fin=False) + frame * 1000)
+            while len(opened.passed) < 1001:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    steps = [after - before for before, after in itertools.pairwise(seen)]
+    assert max(steps) <= 128
+
+
+@CARRIERS
+async def test_a_message_in_endless_fragments_is_told_as_too_large(carrier: Carrier) -> None:
+    """Trio-websocket keeps every fragment of a message, so it gets so many and no more."""
+    async with session(carrier) as opened:
+        await opened.client.send_all(
+            client_frame(b"x", fin=False) + client_frame(opcode=0, fin=False) * 20_000
+        )
+        await settle()
+
+        assert opened.too_large == [1]
+        assert len(opened.passed) == 1024
 
 
 @CARRIERS

@@ -1,0 +1,354 @@
+"""One server's parts: built on a store, wired to each other, started in order.
+
+Everything hangs off the `Node`, so that two servers may run in one process. Who accepts connections, and how
+it all ends, is `chat.lifecycle`'s business.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version as installed_version
+from random import Random
+from typing import Final
+
+import structlog
+import trio
+
+from actors import ActorSystem, ChildSpec, Ref, RestartPolicy, Supervisor
+from chat.auth import Authenticator, open_authenticator
+from chat.batch_loader import BatchLoader
+from chat.config import Config
+from chat.garbage import GcKeeper
+from chat.gateway import Gateway, GatewayLimits
+from chat.health import LoopLag, Readiness
+from chat.heartbeat import Heartbeat, HeartbeatTimes
+from chat.metrics import Metrics
+from chat.node_figures import publish_figures
+from chat.presence import Presence
+from chat.presence_limits import PresenceLimits
+from chat.presence_messages import PresenceMessage, SessionOpened
+from chat.presence_port import MAILBOX as PRESENCE_MAILBOX
+from chat.presence_port import PresencePort
+from chat.presence_port import answer_discarded as answer_presence_discarded
+from chat.presence_services import PresenceServices
+from chat.pressure import PressureGovernor
+from chat.pressure_state import Measures
+from chat.rate_limit import KeyedBuckets
+from chat.receipts import Receipts
+from chat.room import RoomServices
+from chat.rooms import Rooms
+from chat.session import Session
+from chat.session_desk import WELCOME_ROOMS, DeskServices, SessionDesk
+from chat.session_services import SessionServices
+from chat.session_state import Rate, SessionLimits
+from chat.topic import Topics
+from chat.transport import Transport
+from chat.typing_state import TypingLimits
+from chat.user_ledger import UserLedger
+from storage import Store, WriterLimits, WriterPool
+from storage.model import MembershipPage
+
+log = structlog.stdlib.get_logger("chat.node")
+
+ADDRESSES_MAX: Final = 100_000
+"""Addresses whose connection rate is remembered: about 20 MB."""
+ROOMS_MAX: Final = 50_000
+"""Rooms in memory at a time."""
+
+
+class Node:
+    """One server's parts, built on a store; `run` it, then hand it streams.
+
+    Args:
+        config: the settings.
+        store: rooms, logs, members and users.
+        system: runs rooms and presence.
+        metrics: what it counts.
+        readiness: whether new clients are let in.
+        now_ms: the wall clock, milliseconds since 1970.
+        rng: spreads heartbeats and retries.
+        random_bytes: unpredictable bytes, for ids and secrets.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        system: ActorSystem,
+        *,
+        metrics: Metrics,
+        readiness: Readiness,
+        now_ms: Callable[[], int],
+        rng: Random,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.system = system
+        self.metrics = metrics
+        self.readiness = readiness
+        self.lag = LoopLag()
+        self.transport = Transport(
+            outbox_bytes=config.outbox_max_bytes,
+            send_timeout_s=config.send_timeout_s,
+            observer=metrics.flushes,
+        )
+        self.topics = Topics(self.transport.flusher, metrics.counts)
+        self.rooms = Rooms(
+            system,
+            self.topics,
+            mailbox_capacity=config.room_mailbox,
+            reserve_fraction=config.room_mailbox_reserve / config.room_mailbox,
+            idle_s=config.room_idle_s,
+            max_active=ROOMS_MAX,
+        )
+        self.receipts = Receipts(
+            self.rooms.tell_control, metrics.counts, ok_s=metrics.ok_s, clock=trio.current_time
+        )
+        self.writers = WriterPool[object](
+            config.writers,
+            store,
+            on_receipts=self.receipts.deliver,
+            limits=WriterLimits(
+                max_backlog_rows=config.writer_backlog_rows,
+                max_backlog_bytes=config.writer_backlog_bytes,
+                max_batch_rows=config.writer_batch_rows,
+                max_batch_bytes=config.writer_batch_bytes,
+            ),
+            rng=rng,
+            observer=metrics.writers,
+        )
+        self.memberships = BatchLoader[str, MembershipPage](
+            lambda users: store.memberships(users, after=None, limit=WELCOME_ROOMS),
+            max_batch=500,
+            max_waiting=config.connections_max,
+        )
+        self.ledger = UserLedger(
+            sessions_max=config.sessions_per_user_max,
+            sends=_rate(config, "send"),
+            typing=_rate(config, "typing"),
+            creates=_rate(config, "create"),
+        )
+        self._now_ms = now_ms
+        self.rng = rng
+        self._random_bytes = random_bytes
+        self._serial = 0
+        self._sessions: dict[str, Session] = {}
+        self._run_id = random_bytes(4).hex()
+        self.gateway: Gateway
+        self.governor: PressureGovernor
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """Every open session."""
+        return list(self._sessions.values())
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start every part, in order, and keep them running until cancelled.
+
+        Raises:
+            StorageError: the store cannot give what the start needs.
+        """
+        config = self.config
+        presence_services = self._presence_services()
+        presence_ref: Ref[PresenceMessage] = self.system.spawn(
+            lambda: Presence(presence_services),
+            name="presence",
+            kind=Presence.kind,
+            mailbox=PRESENCE_MAILBOX,
+            # It is rebuilt from the open sessions at any time, so it is never given up.
+            policy=RestartPolicy(intensity=1000, period_s=60.0),
+            on_discard=answer_presence_discarded,
+        )
+        presence = PresencePort(presence_ref, presence_services)
+        self.rooms.serve(
+            RoomServices(
+                store=self.store,
+                writers=self.writers,
+                topics=self.topics,
+                presence=presence,
+                counts=self.metrics.counts,
+                now_ms=self._now_ms,
+                successor=self.rooms.hand_on,
+                tail_events=config.room_tail_events,
+                members_max=config.room_members_max,
+                activation_s=config.request_timeout_s / 2,
+            )
+        )
+        authenticator = await open_authenticator(
+            self.store,
+            guests=config.guests_allowed,
+            now_ms=self._now_ms,
+            random_bytes=self._random_bytes,
+            guest_days=config.guest_days,
+            timeout_s=config.request_timeout_s,
+            max_waiting=config.connections_max,
+        )
+        self.governor = PressureGovernor(
+            measure=self._measure,
+            sessions=lambda: self.sessions,
+            presence=presence,
+            readiness=self.readiness,
+        )
+        self.gateway = self._make_gateway(presence, authenticator)
+        heartbeat = Heartbeat(
+            lambda: self.sessions,
+            HeartbeatTimes(
+                silence_s=config.heartbeat_s,
+                pong_s=config.pong_timeout_s,
+                retry_after_s=config.bye_retry_after_s,
+            ),
+            now_ms=self._now_ms,
+        )
+        publish_figures(
+            self.metrics,
+            rooms=self.rooms.group.statistics,
+            writers=self.writers.statistics,
+            flusher=self.transport.statistics,
+            presence=lambda: presence_services.statistics,
+            presence_mailbox=lambda: presence_ref.statistics().mailbox,
+            receipts=self.receipts,
+            lag=self.lag,
+            level=lambda: self.governor.level,
+            users=lambda: len(self.ledger),
+            outbox_bytes=lambda: sum(session.outbox.queued_bytes for session in self.sessions),
+        )
+        supervisor = Supervisor(
+            [
+                *(
+                    ChildSpec(id=f"writer-{index}", start=writer.run)
+                    for index, writer in enumerate(self.writers.writers)
+                ),
+                ChildSpec(id="memberships", start=self.memberships.run),
+                ChildSpec(id="tokens", start=authenticator.run),
+                ChildSpec(id="presence-alarm", start=partial(presence_services.alarm.run, presence.tick)),
+                ChildSpec(id="heartbeat", start=heartbeat.run),
+                ChildSpec(id="loop-lag", start=self.lag.run),
+                ChildSpec(id="pressure", start=self.governor.run),
+                *([ChildSpec(id="garbage", start=GcKeeper(self._connections).run)] if config.gc_tune else []),
+            ],
+            rng=self.rng,
+            name="node",
+        )
+        async with trio.open_nursery() as nursery:
+            # Not a supervised child: connections' state would not survive its restart.
+            await nursery.start(self.transport.run)
+            await nursery.start(supervisor.run)
+            task_status.started()
+
+    # -- parts -----------------------------------------------------------------------------------------
+
+    def _make_gateway(self, presence: PresencePort, authenticator: Authenticator) -> Gateway:
+        config = self.config
+        desk = SessionDesk(
+            DeskServices(
+                store=self.store,
+                rooms=self.rooms,
+                presence=presence,
+                authenticator=authenticator,
+                memberships=self.memberships,
+                now_ms=self._now_ms,
+                server={"name": "parley", "version": installed_version("parley"), "node": config.node},
+                limits=config.public_limits(),
+                heartbeat_s=config.heartbeat_s,
+                timeout_s=config.request_timeout_s,
+                page_max=config.page_max,
+                frame_max_bytes=config.frame_max_bytes,
+                pressure=lambda: self.governor.level,
+                tell_pressure=self.governor.tell,
+                counts=self.metrics.counts,
+            )
+        )
+        services = SessionServices(
+            clock=trio.lowlevel.current_clock().current_time,
+            rooms=self.rooms,
+            topics=self.topics,
+            presence=presence,
+            ledger=self.ledger,
+            limits=SessionLimits(
+                frames=_rate(config, "frame"),
+                lists=_rate(config, "list"),
+                presence=_rate(config, "presence"),
+                abuse_s=config.frame_abuse_s,
+                bad_frames=config.bad_frames_max,
+                subscriptions=config.subscriptions_max,
+            ),
+            counts=self.metrics.counts,
+            refused=self.metrics.refused,
+            pressure=lambda: self.governor.level,
+            page_max=config.page_max,
+            subscribe_events=config.subscribe_events,
+            mailbox_capacity=config.session_mailbox,
+            body_max_bytes=config.body_max_bytes,
+        )
+        by_address = (
+            KeyedBuckets[str](config.connect_per_s, config.connect_burst, max_keys=ADDRESSES_MAX)
+            if config.rate_limits
+            else None
+        )
+        return Gateway(
+            services=services,
+            sessions=self._sessions,
+            finish=desk.finish,
+            limits=GatewayLimits(
+                connections_max=config.connections_max,
+                handshake_timeout_s=config.handshake_timeout_s,
+                hello_timeout_s=config.hello_timeout_s,
+                hello_frame_max_bytes=config.hello_frame_max_bytes,
+                frame_max_bytes=config.frame_max_bytes,
+                allowed_origins=config.allowed_origins,
+                hosts_served=config.hosts_served,
+                bye_retry_after_s=config.bye_retry_after_s,
+            ),
+            readiness=self.readiness,
+            metrics=self.metrics,
+            new_session_id=self._new_session_id,
+            spread=lambda: self.rng.uniform(0.8, 1.2),
+            by_address=by_address,
+        )
+
+    def _presence_services(self) -> PresenceServices:
+        config = self.config
+        return PresenceServices(
+            topics=self.topics,
+            now_ms=self._now_ms,
+            sessions=lambda: (
+                SessionOpened(peer=session, status=session.status, text=session.status_text)
+                for session in self.sessions
+                if session.principal is not None and not session.is_closed
+            ),
+            presence_limits=PresenceLimits(
+                grace_s=config.presence_grace_s,
+                interval_min_s=config.presence_interval_min_s,
+                interval_max_s=config.presence_interval_max_s,
+                full_list_max=config.presence_list_max,
+                request_users_max=config.watch_users_max,
+                users_max=config.watch_users_max,
+            ),
+            typing_limits=TypingLimits(
+                interval_s=config.typing_interval_s, watchers_max=config.typing_watchers_max
+            ),
+        )
+
+    def _new_session_id(self) -> str:
+        self._serial += 1
+        return f"{self._run_id}-{self._serial}"
+
+    def _connections(self) -> tuple[int, int]:
+        counts = self.metrics.counts
+        return counts.connections_opened - counts.connections_closed, counts.connections_closed
+
+    def _measure(self) -> Measures:
+        writers = self.writers.statistics()
+        capacity = self.config.writer_backlog_rows * self.config.writers
+        return Measures(
+            lag_s=self.lag.p99_s(),
+            commit_wait_s=writers.oldest_wait_s,
+            backlog=writers.backlog_rows / capacity,
+        )
+
+
+def _rate(config: Config, name: str) -> Rate | None:
+    """A limit of the configuration, unless limits are off."""
+    if not config.rate_limits:
+        return None
+    return Rate(rate_per_s=getattr(config, f"{name}_per_s"), burst=getattr(config, f"{name}_burst"))

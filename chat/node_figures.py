@@ -1,0 +1,139 @@
+"""What a node's parts know of themselves, as operators read it: nothing is counted twice.
+
+Each part keeps its own statistics; they are looked at when somebody scrapes.
+"""
+
+from collections.abc import Callable
+
+from actors import GroupStatistics, MailboxStatistics
+from chat.health import LoopLag
+from chat.metrics import Figure, Metrics
+from chat.presence_services import PresenceStatistics
+from chat.receipts import Receipts
+from chat.transport import FlusherStatistics
+from storage import WriterStatistics
+
+
+def publish_figures(
+    metrics: Metrics,
+    *,
+    rooms: Callable[[], GroupStatistics],
+    writers: Callable[[], WriterStatistics],
+    flusher: Callable[[], FlusherStatistics],
+    presence: Callable[[], PresenceStatistics],
+    presence_mailbox: Callable[[], MailboxStatistics],
+    receipts: Receipts,
+    lag: LoopLag,
+    level: Callable[[], int],
+    users: Callable[[], int],
+    outbox_bytes: Callable[[], int],
+) -> None:
+    """Have every part looked at whenever `metrics` is scraped; once for each `Metrics`."""
+    metrics.add_source(
+        rooms,
+        [
+            Figure("gauge", "rooms_active", "Rooms in memory.", lambda seen: seen.active),
+            Figure("gauge", "room_mailbox_depth", "Messages that wait for rooms.", lambda seen: seen.depth),
+            Figure(
+                "gauge",
+                "room_mailbox_oldest_wait_seconds",
+                "The longest present wait for a room's turn.",
+                lambda seen: seen.oldest_wait_s,
+            ),
+            Figure("counter", "room_mailbox_refused", "Messages to full rooms.", lambda seen: seen.refused),
+            Figure("counter", "room_restarts", "Rooms rebuilt after a crash.", lambda seen: seen.restarts),
+            Figure(
+                "counter",
+                "room_crashed_out",
+                "Rooms given up for a while for crashing again and again.",
+                lambda seen: seen.crashed_out,
+            ),
+        ],
+    )
+    metrics.add_source(
+        writers,
+        [
+            Figure("gauge", "writer_backlog_rows", "Rows not stored yet.", lambda seen: seen.backlog_rows),
+            Figure("gauge", "writer_backlog_bytes", "Their size.", lambda seen: seen.backlog_bytes),
+            Figure(
+                "gauge",
+                "writer_oldest_wait_seconds",
+                "How long the oldest of them waits.",
+                lambda seen: seen.oldest_wait_s,
+            ),
+            Figure("counter", "writer_retries", "Batches written again.", lambda seen: seen.retries),
+            Figure(
+                "counter",
+                "writer_duplicates",
+                "Messages that turned out to be stored before.",
+                lambda seen: seen.duplicates,
+            ),
+            Figure(
+                "counter", "writer_parked", "Rows that the database refuses for ever.", lambda s: s.poisoned
+            ),
+            Figure("counter", "writer_fenced", "Rows of rooms that moved elsewhere.", lambda s: s.fenced),
+            Figure(
+                "counter",
+                "writer_receipt_errors",
+                "Batches whose receipts could not be handed out.",
+                lambda seen: seen.receipt_errors,
+            ),
+        ],
+    )
+    metrics.add_source(
+        flusher,
+        [
+            Figure("counter", "sent_bytes", "Bytes handed to sockets.", lambda seen: seen.bytes),
+            Figure("counter", "sent_frames", "Frames handed to sockets.", lambda seen: seen.frames),
+            Figure(
+                "counter", "shed_frames", "Ephemeral frames dropped for slow connections.", lambda s: s.shed
+            ),
+            Figure(
+                "counter",
+                "flush_partial",
+                "Times that a socket did not take all at once.",
+                lambda seen: seen.partial,
+            ),
+            Figure(
+                "counter", "flush_overflowed", "Connections cut as too slow.", lambda seen: seen.overflowed
+            ),
+            Figure(
+                "gauge",
+                "draining_connections",
+                "Connections that are behind with reading.",
+                lambda seen: seen.draining,
+            ),
+        ],
+    )
+    metrics.add_source(
+        presence,
+        [
+            Figure("counter", "presence_diffs", "Presence updates that were made.", lambda seen: seen.diffs),
+            Figure("counter", "presence_deliveries", "Those put into outboxes.", lambda s: s.deliveries),
+            Figure("counter", "presence_shed", "Those shed for slow connections.", lambda seen: seen.shed),
+            Figure("counter", "presence_typing", "Typing updates that were made.", lambda s: s.typing),
+            Figure("counter", "presence_lives", "Starts of the presence actor.", lambda seen: seen.lives),
+        ],
+    )
+    metrics.add_source(
+        presence_mailbox,
+        [
+            Figure("gauge", "presence_mailbox_depth", "Messages that wait for presence.", lambda s: s.depth),
+        ],
+    )
+    metrics.add_source(
+        lambda: receipts,
+        [
+            Figure(
+                "counter",
+                "receipts_undeliverable",
+                "Results that a room could not be told.",
+                lambda seen: seen.undeliverable,
+            ),
+        ],
+    )
+    metrics.add_gauge("loop_lag_p50_seconds", "How late the event loop runs, median.", lag.p50_s)
+    metrics.add_gauge("loop_lag_p99_seconds", "How late the event loop runs, p99.", lag.p99_s)
+    metrics.add_gauge("pressure_level", "0 (calm) to 4 (refusing).", level)
+    metrics.add_gauge("users", "Users with a session here.", users)
+    metrics.add_gauge("outbox_bytes", "Bytes that wait for slow connections.", outbox_bytes)

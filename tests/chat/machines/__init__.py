@@ -1,0 +1,1 @@
+"""Stateful models: long scripts against naive twins."""
