@@ -32,8 +32,12 @@ Status = Literal["online", "away", "dnd", "invisible"]
 StatusText = Annotated[str, Meta(max_length=128)]
 
 
-class Request(Struct, frozen=True, tag_field="t", kw_only=True):
-    """What every request has: `id`, chosen by the client and echoed in its one answer."""
+class Request(Struct, frozen=True, tag_field="t", kw_only=True, forbid_unknown_fields=True):
+    """What every request has: `id`, chosen by the client and echoed in its one answer.
+
+    Unknown fields are ignored (docs/protocol.md 1) by the codec, which leaves them out before it converts;
+    the short way of its decoders refuses them, since it would not look at what they hold.
+    """
 
     id: RequestId
 
