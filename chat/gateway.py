@@ -32,7 +32,8 @@ from chat.transport import (
     HeadTimeout,
     HeadTooLarge,
     TransportError,
-    close_websocket,
+    WebSocket,
+    build_close,
 )
 
 log = structlog.stdlib.get_logger("chat.gateway")
@@ -167,8 +168,8 @@ class Gateway:
         codec = self._choose_codec(headers)
         if b"websocket" not in headers.get(b"upgrade", b"").lower():
             answer = text_answer(426, "this address speaks WebSocket")
-        elif request.http_version < b"1.1":
-            answer = text_answer(400, "a WebSocket begins with HTTP/1.1 (RFC 6455, 4.1)")
+        elif request.method != b"GET" or request.http_version < b"1.1":
+            answer = text_answer(400, "a WebSocket begins with a GET of HTTP/1.1 (RFC 6455, 4.1)")
         elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
             answer = text_answer(400, "a handshake has no body: it would be read as frames")
         elif codec is None:
@@ -178,7 +179,7 @@ class Gateway:
         elif not self._readiness.is_ready or self._connections > self._limits.connections_max:
             answer = json_answer(503, {"error": "overloaded"})
         else:
-            await self._serve_websocket(stream, codec, offered=b"sec-websocket-protocol" in headers)
+            await self._serve_websocket(stream, codec, headers)
             return
         await self._refuse(stream, answer)
 
@@ -233,39 +234,45 @@ class Gateway:
 
     # -- WebSocket -------------------------------------------------------------------------------------
 
-    async def _serve_websocket(self, stream: ConnectionStream, codec: Codec, *, offered: bool) -> None:
+    async def _serve_websocket(
+        self, stream: ConnectionStream, codec: Codec, headers: Mapping[bytes, bytes]
+    ) -> None:
         limits = self._limits
         session: Session | None = None
-        ws: trio_websocket.WebSocketConnection | None = None
-
+        accepted = False
         handshake = trio.CancelScope()
 
         def on_closed(cause: CloseCause) -> None:
             # A handshake that was refused, or whose peer left, has no more to wait for.
             handshake.cancel()
-            if ws is not None and ws.closed is not None and cause is CloseCause.LOCAL:
+            if cause is CloseCause.LOCAL and ws.closed_with is not None:
                 # trio-websocket 0.12 ends a connection whose peer breaks the framing without a close frame.
                 # Where one was sent the outbox takes nothing more, and this has no effect.
-                stream.outbox.push(_close_frame(ws.closed.code))
+                stream.outbox.push(build_close(ws.closed_with))
             if session is not None:
                 session.on_transport_closed(cause)
 
         async with trio.open_nursery() as nursery:
+            ws = WebSocket(
+                nursery,
+                stream,
+                subprotocol=codec.subprotocol if b"sec-websocket-protocol" in headers else None,
+                message_max_bytes=limits.frame_max_bytes + 1,
+            )
             try:
                 stream.on_closed(on_closed)
                 handshake.deadline = trio.current_time() + limits.handshake_timeout_s
                 with handshake:
-                    request = await trio_websocket.wrap_server_stream(
-                        nursery, stream, max_message_size=limits.frame_max_bytes + 1, receive_buffer_size=None
-                    )
+                    await ws.examine(headers)
                     session = self._open_session(stream, codec, nursery)
                     stream.max_frame_bytes = limits.hello_frame_max_bytes
                     stream.enable_short_cut(
                         session.on_frame, on_too_large=session.on_too_large, on_passed=session.on_control
                     )
                     stream.on_overflow(session.on_overflow)
-                    ws = await request.accept(subprotocol=codec.subprotocol if offered else None)
-                if ws is not None and session is not None:
+                    await ws.accept()
+                    accepted = True
+                if accepted and session is not None:
                     self._enter(session)
                     await self._pump(ws, stream, session)
             except Exception:
@@ -276,10 +283,10 @@ class Gateway:
                 # Also when the peer leaves, or stalls, between the request and the answer to it.
                 if session is not None:
                     self._forget(session)
-                if ws is None or session is None:
-                    self._counts.handshakes_failed += 1
-                else:
+                if accepted and session is not None:
                     await self._close(ws, stream, session)  # noqa: ASYNC102  shields itself, bounded
+                else:
+                    self._counts.handshakes_failed += 1
                 nursery.cancel_scope.cancel()
 
     def _open_session(self, stream: ConnectionStream, codec: Codec, nursery: trio.Nursery) -> Session:
@@ -310,9 +317,7 @@ class Gateway:
     async def _work(self, session: Session, line: WaitingLine) -> None:
         await session.work(line, self._finish)
 
-    async def _pump(
-        self, ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, session: Session
-    ) -> None:
+    async def _pump(self, ws: WebSocket, stream: ConnectionStream, session: Session) -> None:
         """Hand over the messages that took the slow way (fragments); ends with the session."""
         with session.scope:
             while not session.is_closed:
@@ -336,9 +341,7 @@ class Gateway:
         else:
             self._counts.sessions_msgpack -= 1
 
-    async def _close(
-        self, ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, session: Session
-    ) -> None:
+    async def _close(self, ws: WebSocket, stream: ConnectionStream, session: Session) -> None:
         """Say why, where there is something to say, and be gone; bounded and shielded."""
         ended = session.ended_with
         if ended is None:
@@ -346,8 +349,7 @@ class Gateway:
         else:
             code, reason = ended
             self._metrics.closed[code] += 1
-        if ws.closed is None:
-            await close_websocket(ws, stream, int(code), reason)
+        await ws.aclose(int(code), reason)
         with trio.move_on_after(LAST_WORDS_S, shield=True):
             # trio-websocket's reader may be closing the stream: it is cancelled next, and its sending too.
             await stream.aclose()
@@ -361,11 +363,6 @@ def _host_name(host: bytes) -> str:
     except ValueError:
         return ""
     return "" if name is None else name.decode("ascii", "replace").removesuffix(".")
-
-
-def _close_frame(code: int) -> bytes:
-    """A server's close frame (RFC 6455, 5.5.1)."""
-    return bytes((0x88, 2)) + code.to_bytes(2)
 
 
 def _by_name(request: h11.Request) -> Mapping[bytes, bytes]:

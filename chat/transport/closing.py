@@ -5,6 +5,7 @@ from typing import Final
 import trio
 import trio_websocket
 
+from chat.transport.frames import build_close, holds_close
 from chat.transport.stream import ConnectionStream
 
 CLOSE_HANDSHAKE_TIMEOUT_S: Final = 2.0
@@ -34,4 +35,22 @@ async def close_websocket(
     stream.discard_messages()
     with trio.move_on_after(timeout_s, shield=True):
         await ws.aclose(code, reason)
+    stream.abort()
+
+
+async def close_unattended(
+    stream: ConnectionStream, code: int, reason: str, *, timeout_s: float = CLOSE_HANDSHAKE_TIMEOUT_S
+) -> None:
+    """As `close_websocket`, for a stream that nobody else reads: trio-websocket has not come in.
+
+    The peer's own close frame, or its end, is the answer; what comes before it is dropped.
+    """
+    stream.discard_messages()
+    with trio.move_on_after(timeout_s, shield=True):
+        try:
+            await stream.send_all(build_close(code, reason))
+            while (data := await stream.receive_some()) and not holds_close(data):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone, which is all that was asked
     stream.abort()

@@ -1,17 +1,17 @@
 """PURE: the read short cut, sans I/O: received bytes in, payloads to a callback, the rest passed on.
 
-Rules (design.md 5). A complete, unfragmented, masked data frame within the limit is taken here.
-Everything else is returned, byte for byte, for wsproto. Order never changes:
+Rules (design.md 5). A complete, unfragmented, masked data frame within the limit is taken here, and so is
+a ping or pong. Everything else is returned, byte for byte, for wsproto. Order never changes:
 
 - bytes passed on and frames taken keep their order: a frame that follows passed bytes waits until
   wsproto has had those bytes, that is until the next `feed`;
 - while a fragmented message is under way, or a data message was passed on and not yet reported by
-  `slow_message_delivered`, data frames are passed on too;
+  `slow_message_delivered`, data frames, pings and pongs are passed on too;
 - after a close frame, or a frame that RFC 6455 forbids, all bytes are passed on for ever: the
   connection is ending and nothing after that point is a message.
 
-What is passed on costs more than what is taken, so a client must not have it for free: each frame
-is told once, as itself when it is passed on (`on_passed`), or as the message that it completes.
+What is no message costs something too, so a client must not have it for free: each frame is told
+once, as itself (`on_passed`), or as the message that it completes.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,11 @@ from chat.transport.frames import (
     FIN,
     OP_CLOSE,
     OP_CONTINUATION,
+    OP_PING,
     OPCODE_BITS,
     Verdict,
     parse_header,
+    parse_masked_control,
     parse_masked_frame,
 )
 
@@ -51,6 +53,7 @@ class Intake:
         "_need",
         "_on_message",
         "_on_passed",
+        "_on_ping",
         "_on_too_large",
         "_raw",
         "_rest",
@@ -71,6 +74,7 @@ class Intake:
         self._on_message: Callable[[bytes, bool], bool | None] | None = None
         self._on_too_large: Callable[[int], None] | None = None
         self._on_passed: Callable[[int], None] | None = None
+        self._on_ping: Callable[[bytes], None] | None = None
         self._rest: bytearray | None = None
         self._need = 0
         self._skip = 0
@@ -86,6 +90,7 @@ class Intake:
         on_message: Callable[[bytes, bool], bool | None],
         on_too_large: Callable[[int], None] | None = None,
         on_passed: Callable[[int], None] | None = None,
+        on_ping: Callable[[bytes], None] | None = None,
     ) -> None:
         """Take data frames from the next frame boundary on, as soon as order allows.
 
@@ -94,12 +99,14 @@ class Intake:
             on_too_large: Hears of a message over `max_frame_bytes`, or of more than `FRAGMENTS_MAX`
                 frames, with its bytes so far; it is dropped, and so is all data behind it. None:
                 wsproto gets it, whatever its size.
-            on_passed: Hears the opcode of each frame passed on but those that complete a message;
-                of frames, that is, not of the bytes behind the end of framing. It may `discard`.
+            on_passed: Hears the opcode of each frame that neither is nor completes a message; of
+                frames, that is, not of the bytes behind the end of framing. It may `discard`.
+            on_ping: Answers a ping with this payload; pongs need nothing. None: both are passed on.
         """
         self._on_message = on_message
         self._on_too_large = on_too_large
         self._on_passed = on_passed
+        self._on_ping = on_ping
         self._judge()
 
     def slow_message_delivered(self) -> None:
@@ -160,6 +167,10 @@ class Intake:
                         if self.paused:
                             break
                     continue
+                after = 0 if passed else self._take_control(data, offset)
+                if after:
+                    offset = after
+                    continue
             if self._raw:
                 offset = self._pass_raw(data, offset, passed)
                 break
@@ -173,6 +184,19 @@ class Intake:
         if not passed:
             return b""
         return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    def _take_control(self, data: bytes, offset: int) -> int:
+        """Deal with a whole ping or pong; the offset after it, 0 where there is none to be taken."""
+        on_ping = self._on_ping
+        control = None if on_ping is None else parse_masked_control(data, offset)
+        if on_ping is None or control is None:
+            return 0
+        opcode, payload, end = control
+        if opcode == OP_PING:
+            on_ping(payload)
+        if self._on_passed is not None:
+            self._on_passed(opcode)
+        return end
 
     def _pass_on(self, data: bytes, offset: int, passed: list[bytes]) -> int:
         """Pass on, or drop, what is at `offset`; return the offset after it, -1 to await more."""

@@ -1,9 +1,11 @@
 """The stream that trio-websocket drives, with the short cuts beside it.
 
-A connection's life: `read_head`; then either plain HTTP (`read_body`, `send_all`, `aclose`), or
-`trio_websocket.wrap_server_stream(nursery, stream)`, `enable_short_cut`, `accept`. trio-websocket
-sees the head exactly as it came, nothing more until it has answered, then every byte that is not a
-data frame taken by the short cut.
+A connection's life: `read_head`; then either plain HTTP (`read_body`, `send_all`, `aclose`), or a WebSocket
+(`chat.transport.websocket`): `enable_short_cut`, then one of two ways. Usually `answer_upgrade`, and
+trio-websocket comes in with `shake_hands_again` when there is something for it (`wait_passed`), if ever. Or
+`trio_websocket.wrap_server_stream(nursery, stream)` and `accept` at once: it sees the head exactly as it
+came. Either way it sees nothing more until it has answered the handshake, then every byte that the short cut
+does not take.
 
 Data frames are delivered in the task of the poller (or, without one, in trio-websocket's reader
 task): context variables bound by a connection's own task are not visible in `on_message`.
@@ -16,7 +18,7 @@ import structlog
 import trio
 
 from chat.transport.errors import HeadTimeout, HeadTooLarge, TransportError
-from chat.transport.frames import is_close_frame
+from chat.transport.frames import build_pong, is_close_frame
 from chat.transport.intake import Intake
 from chat.transport.outbox import Outbox
 from chat.transport.wire import RECEIVE_BYTES, CloseCause, Wire
@@ -63,6 +65,7 @@ class ConnectionStream(trio.abc.Stream):
         "_poller",
         "_reader",
         "_ready",
+        "_shaken",
         "_socket",
         "_upgraded",
         "_wire",
@@ -88,6 +91,8 @@ class ConnectionStream(trio.abc.Stream):
         self._held = True
         """Nothing but the head goes to trio-websocket before it has accepted."""
         self._upgraded = False
+        self._shaken = False
+        """The handshake was answered already: what trio-websocket says of it is not sent."""
         self._ready = b""
         """Bytes that trio-websocket is to have next."""
         self._reader: trio.lowlevel.Task | None = None
@@ -179,13 +184,12 @@ class ConnectionStream(trio.abc.Stream):
                 message and all later ones are then dropped unread, so that a close handshake (4503)
                 can follow. Without it wsproto gets the message and trio-websocket's own limit
                 decides, which is on bytes only.
-            on_passed: Called with the opcode of every frame that goes to wsproto and does not
-                complete a message: control frames (8 close, 9 ping, 10 pong) and fragments (0, 1,
-                2). They cost more than messages, so count them to the client's rate; together with
-                the messages every frame is then counted once. It may abort the stream or discard
-                its messages.
+            on_passed: Called with the opcode of every frame that neither is nor completes a
+                message: control frames (8 close, 9 ping, 10 pong) and fragments (0, 1, 2). Count
+                them to the client's rate; together with the messages every frame is then counted
+                once. It may abort the stream or discard its messages.
         """
-        self._intake.enable(on_message, on_too_large, on_passed)
+        self._intake.enable(on_message, on_too_large, on_passed, self._on_ping)
 
     def slow_message_delivered(self) -> None:
         """Report that a message from `get_message` was handled; the short cut may go on."""
@@ -204,6 +208,40 @@ class ConnectionStream(trio.abc.Stream):
         if self._intake.paused:
             self._intake.paused = False
             self._wake()
+
+    # A WebSocket whose handshake was answered here.
+
+    def answer_upgrade(self, answer: bytes) -> None:
+        """Send the handshake's answer (101); frames count from here on. After `read_head`."""
+        self._head = None
+        self._head_given = True
+        self._upgraded = True
+        self._held = False
+        self.outbox.push_control(answer)
+        self._flusher.flush_now(self.outbox)
+
+    async def wait_passed(self) -> bool:
+        """Wait until there are bytes that the short cut does not take; False: the connection has ended.
+
+        Frames are read meanwhile. Raises what `on_message` raised. Cancellation: nothing is lost.
+        """
+        if not self._ready:
+            try:
+                self._ready = await self._next_bytes()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return False
+        return bool(self._ready)
+
+    def shake_hands_again(self, head: bytes) -> None:
+        """Let trio-websocket believe that `head` came just now; its answer goes nowhere.
+
+        For `wrap_server_stream` after `answer_upgrade`, once.
+        """
+        self._head = head
+        self._head_given = False
+        self._held = True
+        self._upgraded = False
+        self._shaken = True
 
     # HTTP before, or instead of, the handshake.
 
@@ -276,7 +314,9 @@ class ConnectionStream(trio.abc.Stream):
         """
         self._check_open()
         data = bytes(data)
-        if data:
+        if data and self._shaken and not self._upgraded:
+            self._answered(data)
+        elif data:
             self.outbox.push_control(data)
             if not self._upgraded:
                 self._answered(data)
@@ -304,10 +344,16 @@ class ConnectionStream(trio.abc.Stream):
 
         Cancellation: nothing is lost; the call may be repeated.
         """
-        if self._ready:
+        if not self._head_given:
+            head = await self._give_head()
+            if max_bytes is not None and len(head) > max_bytes:
+                self._head, self._head_given = head[max_bytes:], False
+                return head[:max_bytes]
+            return head
+        if self._ready and not self._held:
             await trio.lowlevel.checkpoint()
         else:
-            self._ready = await (self._next_bytes() if self._head_given else self._give_head())
+            self._ready = await self._next_bytes()
         data = self._ready
         if max_bytes is not None and len(data) > max_bytes:
             self._ready = data[max_bytes:]
@@ -417,7 +463,7 @@ class ConnectionStream(trio.abc.Stream):
         while True:
             if self._error is not None:
                 raise self._error
-            if self._ready:
+            if self._ready and not self._held:
                 ready, self._ready = self._ready, b""
                 return ready
             if self._cause is CloseCause.EOF and self._wire_open:
@@ -434,6 +480,9 @@ class ConnectionStream(trio.abc.Stream):
                 await self._park()
             else:
                 await self._read_more()
+
+    def _on_ping(self, payload: bytes) -> None:
+        self.outbox.push(build_pong(payload))
 
     def _feed(self, data: bytes) -> bytes:
         try:

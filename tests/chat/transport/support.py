@@ -17,7 +17,7 @@ import trio
 import trio.testing
 import trio_websocket
 
-from chat.transport import ConnectionStream, Transport, build_frame
+from chat.transport import ConnectionStream, Transport, WebSocket, build_frame
 from chat.transport.wire import Wire
 
 GUARD_S = 20.0
@@ -27,6 +27,10 @@ REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+HEADERS = {
+    name.lower(): value
+    for name, _, value in (line.partition(b": ") for line in REQUEST.split(b"\r\n")[1:] if line)
+}
 
 
 def client_frame(  # every bit of a header can be set wrong
@@ -109,6 +113,7 @@ class Carrier(Enum):
 class Path(Enum):
     """Which server answers."""
 
+    LATE = "short cut, trio-websocket only when it is needed"
     SHORT_CUT = "short cut"
     SLOW = "our stream without the short cut"
     STOCK = "trio-websocket on trio's stream"
@@ -191,8 +196,39 @@ def stall(stream: ConnectionStream) -> None:
     stream.outbox.send = wire.send
 
 
+async def serve_echo_late(stream: ConnectionStream, *, max_bytes: int, echo: Echo) -> None:
+    """As `serve_echo`, by the `WebSocket` that the gateway uses."""
+
+    def answer(payload: bytes, is_text: bool) -> None:
+        echo.received.append((payload, is_text))
+        stream.outbox.push(build_frame(payload, text=is_text))
+
+    def take(payload: bytes, is_text: bool) -> None:
+        echo.taken += 1
+        answer(payload, is_text)
+
+    async with trio.open_nursery() as nursery:
+        await stream.read_head()
+        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=max_bytes)
+        await ws.examine(HEADERS)
+        stream.max_frame_bytes = max_bytes
+        stream.enable_short_cut(take)
+        await ws.accept()
+        with contextlib.suppress(trio_websocket.ConnectionClosed):
+            while True:
+                message = await ws.get_message()
+                is_text = isinstance(message, str)
+                answer(message.encode() if isinstance(message, str) else message, is_text)
+                stream.slow_message_delivered()
+        await ws.aclose(1000, "")
+
+
 async def serve_echo(stream: trio.abc.Stream, path: Path, *, max_bytes: int, echo: Echo) -> None:
     """Answer one WebSocket client: every message comes back with its own opcode, until it ends."""
+    if path is Path.LATE:
+        assert isinstance(stream, ConnectionStream)
+        await serve_echo_late(stream, max_bytes=max_bytes, echo=echo)
+        return
     async with trio.open_nursery() as nursery:
         request = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=max_bytes)
 

@@ -5,8 +5,10 @@ import trio
 import trio.testing
 import trio_websocket
 
-from chat.transport import CloseCause, close_websocket
+from chat.transport import CloseCause, WebSocket
+from chat.transport.closing import close_websocket
 from tests.chat.transport.support import (
+    HEADERS,
     REQUEST,
     Carrier,
     client_frame,
@@ -52,6 +54,48 @@ async def test_a_close_is_said_and_ends_whether_the_peer_answers_or_not(
     assert frames[0] == (0x82, b"bye")
     assert frames[1][0] == 0x88
     assert causes == [CloseCause.LOCAL]
+    assert lasted_s == (0.0 if answers else 2.0)
+    assert autojump_clock.rate == 0.0
+
+
+@CARRIERS
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_connection_that_trio_websocket_never_saw_is_closed_alike(
+    carrier: Carrier,
+    answers: bool,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The same code behind what was queued, the same patience; what still comes is dropped."""
+    causes: list[CloseCause] = []
+    output = bytearray()
+    messages: list[bytes] = []
+    async with (
+        running_transport() as transport,
+        connected(transport, carrier) as (stream, client),
+        trio.open_nursery() as nursery,
+    ):
+        await client.send_all(REQUEST)
+        await stream.read_head()
+        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
+        await ws.examine(HEADERS)
+        stream.on_closed(causes.append)
+        stream.enable_short_cut(lambda payload, _is_text: messages.append(payload))
+        await ws.accept()
+        nursery.start_soon(read_into, output, client)
+        stream.outbox.push(b"\x82\x03bye")
+        await client.send_all(client_frame(b"ignored") + client_frame(b"too", opcode=9))
+        if answers:
+            await client.send_all(client_frame(b"\x0f\xa0", opcode=8))
+        started_s = trio.current_time()
+        await ws.aclose(4000, "shutdown")
+        lasted_s = trio.current_time() - started_s
+        await ws.aclose(4000, "")
+        assert not ws.attended
+
+    frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
+    assert frames == [(0x82, b"bye"), (0x88, b"\x0f\xa0shutdown")]
+    assert causes == [CloseCause.ABORTED]
+    assert messages == []
     assert lasted_s == (0.0 if answers else 2.0)
     assert autojump_clock.rate == 0.0
 

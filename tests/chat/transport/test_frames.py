@@ -10,9 +10,13 @@ from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, ParseFai
 from chat.transport.frames import (
     PING_FRAME,
     Verdict,
+    build_close,
     build_frame,
+    build_pong,
+    holds_close,
     is_close_frame,
     parse_header,
+    parse_masked_control,
     parse_masked_frame,
     unmask,
 )
@@ -20,7 +24,7 @@ from tests.chat.transport.support import client_frame
 
 SIZES = st.one_of(
     st.integers(0, 300),
-    st.sampled_from((125, 126, 127, 699, 700, 701, 65535, 65536, 70000)),
+    st.sampled_from((125, 126, 127, 699, 700, 701, 2047, 2048, 65535, 65536, 70000)),
 )
 LIMIT = 1 << 20
 
@@ -147,3 +151,67 @@ def test_a_close_frame_is_known_as_the_last_one() -> None:
     close = bytes(FrameProtocol(client=False, extensions=[]).close(1000, "bye"))
 
     assert [is_close_frame(data) for data in (close, PING_FRAME, b"")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("", b""), ("grüße", "grüße".encode()), ("x" * 200, b"x" * 123), ("ü" * 70, ("ü" * 61).encode())],
+)
+def test_a_close_says_its_code_and_as_much_of_the_reason_as_fits(reason: str, said: bytes) -> None:
+    """No character is cut in two (RFC 6455, 5.5)."""
+    frame = build_close(4002, reason)
+
+    assert frame == bytes((0x88, 2 + len(said))) + b"\x0f\xa2" + said
+    assert is_close_frame(frame)
+
+
+def test_a_pong_brings_the_pings_payload_back() -> None:
+    """Unmasked, as a server's frames are."""
+    assert build_pong(b"abc") == b"\x8a\x03abc"
+
+
+@pytest.mark.parametrize("opcode", [9, 10])
+@pytest.mark.parametrize("size", [0, 1, 125])
+def test_a_whole_ping_or_pong_is_taken_wherever_it_begins(opcode: int, size: int) -> None:
+    """Its payload, and the offset behind it."""
+    frame = client_frame(b"p" * size, opcode=opcode)
+
+    assert parse_masked_control(b"ab" + frame + b"cd", 2) == (opcode, b"p" * size, 2 + len(frame))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89",
+        client_frame(b"cut", opcode=9)[:-1],
+        client_frame(b"", opcode=9, key=None),
+        client_frame(b"x" * 125, opcode=9, key=None),
+        client_frame(b"x" * 126, opcode=9),
+        client_frame(b"x", opcode=9, fin=False),
+        client_frame(b"x", opcode=9, reserved=1),
+        client_frame(b"x", opcode=8),
+        client_frame(b"x", opcode=2),
+    ],
+)
+def test_what_is_no_whole_proper_ping_or_pong_is_not_taken(data: bytes) -> None:
+    """Cut, unmasked, too long, in parts, with reserved bits, or another frame."""
+    assert parse_masked_control(data, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "holds"),
+    [
+        (b"", False),
+        (client_frame(b"x", opcode=9), False),
+        (client_frame(b"x", opcode=9) + client_frame(b"\x03\xe8", opcode=8), True),
+        (client_frame(b"x", opcode=9) + client_frame(b"\x03\xe8", opcode=8)[:3], True),
+        (client_frame(b"x", opcode=9) + b"\x88", False),
+        (client_frame(b"x", opcode=9, key=None), True),
+    ],
+)
+def test_a_close_is_found_behind_other_frames_and_what_is_no_frame_ends_it_too(
+    data: bytes, holds: bool
+) -> None:
+    """After either nothing more is to be waited for."""
+    assert holds_close(data) is holds
