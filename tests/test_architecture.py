@@ -29,11 +29,13 @@ KEPT_IN: Final = {
     "msgpack": r"chat\.codec|scripts\..*",
     "trio_websocket": r"chat\.(gateway|client\w*)|chat\.transport\..*|scripts\..*",
     "wsproto": r"chat\.transport\..*",
-    "prometheus_client": r"chat\.metrics",
+    "prometheus_client": r"chat\.metrics|scripts\..*",
     "jwt": r"chat\.auth",
     "pydantic": r"chat\.config(_sources)?",
     "pydantic_settings": r"chat\.config(_sources)?",
     "cyclopts": r"chat\.cli|scripts\..*",
+    "jinja2": r"scripts\.load\.page",
+    "plotly": r"scripts\.load\.page",
 }
 """Foreign libraries, and the modules that know them."""
 

@@ -70,6 +70,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
         connects: first welcomes.
         resumes: lost connections that were caught up.
         errors: by code: the protocol's, or `close_4002`, `connect_refused`, `timeout`.
+        violations: broken promises that were seen in this second; the checks at the end find more.
         latency: those of operations that ended in this second; without entries that are empty.
         late_ms: p99 of how late the tester came to its operations.
         tester_cpu: the busiest worker's share of one core.
@@ -87,6 +88,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     connects: int = 0
     resumes: int = 0
     errors: Mapping[str, int] = {}
+    violations: int = 0
     latency: Mapping[Metric, Quantiles] = {}
     late_ms: float = 0.0
     tester_cpu: float = 0.0

@@ -1,0 +1,170 @@
+"""Asks a server for its metrics once a second, without ever standing in the way of the run."""
+
+import os
+from math import isfinite
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import h11
+import msgspec
+import trio
+
+from scripts.load.record import ServerTick
+from scripts.load.server_metrics import Sample, parse_metrics, server_tick
+
+TIMEOUT_S: Final = 1.0
+"""For one scrape as a whole."""
+BODY_MAX_BYTES: Final = 4 * 1024 * 1024
+"""A larger answer is none; the server's is 60 KiB."""
+
+_READ_BYTES: Final = 64 * 1024
+_HTTP_OK: Final = 200
+
+
+class _NoMetricsError(Exception):
+    """The address answers, with something else."""
+
+
+class _Usage(NamedTuple):
+    cpu_s: float
+    memory_bytes: int
+
+
+class Scraper:
+    """One server's `/metrics`, as a series.
+
+    Attributes:
+        problem: why the last scrape gave nothing; "" when it gave something.
+    """
+
+    def __init__(self, url: str | None, *, pid: int | None = None) -> None:
+        """A scraper that has not asked yet.
+
+        Args:
+            url: the operators' port, `http://HOST:PORT[/metrics]`; None: the server has none.
+            pid: of a server on this machine whose CPU and memory are read from /proc where its metrics do
+                not tell them.
+
+        Raises:
+            ValueError: the URL is none of this kind.
+        """
+        self.problem = ""
+        self._address = None if url is None else _Address.parse(url)
+        self._pid = pid
+        self._sample: Sample | None = None
+        self._sampled_s = 0.0
+        self._usage: _Usage | None = None
+        self._used_s = 0.0
+
+    async def tick(self) -> ServerTick | None:
+        """Ask now; what happened since the last call that was answered. Takes `TIMEOUT_S` at most.
+
+        None: nothing is known, and `problem` says why. Never raises for what the server does. Not to be
+        called while a call is under way.
+
+        Cancellation: nothing is remembered of the scrape.
+        """
+        found = await self._scrape()
+        cpu, memory_bytes = self._process()
+        if found is None:
+            if cpu is None and memory_bytes is None:
+                return None
+            found = ServerTick()
+        return msgspec.structs.replace(
+            found,
+            cpu=cpu if found.cpu is None else found.cpu,
+            memory_bytes=memory_bytes if found.memory_bytes is None else found.memory_bytes,
+        )
+
+    async def _scrape(self) -> ServerTick | None:
+        if self._address is None:
+            self.problem = "no address of its metrics was given"
+            return None
+        text = None
+        try:
+            with trio.move_on_after(TIMEOUT_S):
+                text = await self._address.get()
+        except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, _NoMetricsError) as error:
+            self.problem = str(error) or type(error).__name__
+            return None
+        if text is None:
+            self.problem = f"no answer within {TIMEOUT_S:g} s"
+            return None
+        self.problem = ""
+        before, before_s = self._sample, self._sampled_s
+        self._sample, self._sampled_s = parse_metrics(text), trio.current_time()
+        return server_tick(before, self._sample, self._sampled_s - before_s)
+
+    def _process(self) -> tuple[float | None, int | None]:
+        usage = None if self._pid is None else _read_usage(self._pid)
+        before, before_s = self._usage, self._used_s
+        self._usage, self._used_s = usage, trio.current_time()
+        if usage is None:
+            return None, None
+        elapsed_s = self._used_s - before_s
+        if before is None or elapsed_s <= 0:
+            return None, usage.memory_bytes
+        return (usage.cpu_s - before.cpu_s) / elapsed_s, usage.memory_bytes
+
+
+class _Address(NamedTuple):
+    host: str
+    port: int
+    target: str
+    authority: str
+
+    @classmethod
+    def parse(cls, url: str) -> "_Address":
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{url!r} is no address of metrics: {error}") from error
+        if parts.scheme != "http" or not parts.hostname or parts.username is not None:
+            raise ValueError(f"{url!r} is no address of metrics: it should be http://HOST:PORT/metrics")
+        target = parts.path if parts.path not in {"", "/"} else "/metrics"
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError(f"{url!r} is no address of metrics: it has characters that need encoding")
+        query = f"?{parts.query}" if parts.query else ""
+        return cls(parts.hostname, port or 80, target + query, parts.netloc)
+
+    async def get(self) -> str:
+        """The body of a 200; errors are those that `Scraper` knows."""
+        connection = h11.Connection(h11.CLIENT)
+        request = h11.Request(
+            method="GET",
+            target=self.target,
+            headers=[("host", self.authority), ("accept", "text/plain"), ("connection", "close")],
+        )
+        head = (connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b"")
+        async with await trio.open_tcp_stream(self.host, self.port) as stream:
+            await stream.send_all(head)
+            body = bytearray()
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
+                elif isinstance(event, h11.Response):
+                    if event.status_code != _HTTP_OK:
+                        raise _NoMetricsError(f"it answers {event.status_code}")
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                    if len(body) > BODY_MAX_BYTES:
+                        raise _NoMetricsError(f"its answer is larger than {BODY_MAX_BYTES:,} bytes")
+                elif isinstance(event, h11.EndOfMessage):
+                    return body.decode(errors="replace")
+                elif not isinstance(event, h11.InformationalResponse):
+                    raise _NoMetricsError("it hung up")
+
+
+def _read_usage(pid: int) -> _Usage | None:
+    """A process's CPU time so far and resident memory (proc(5)); None: there is no such process, or no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        user, system = stat.rpartition(")")[2].split()[11:13]  # the name before may hold blanks and brackets
+        cpu_s = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+    return _Usage(cpu_s, pages * os.sysconf("SC_PAGE_SIZE")) if isfinite(cpu_s) else None
