@@ -159,7 +159,7 @@ class _Address(NamedTuple):
 
 
 def _read_usage(pid: int) -> _Usage | None:
-    """A process's CPU time so far and resident memory (proc(5)); None: there is no such process, or no /proc."""
+    """A process's CPU time so far and memory (proc(5)); None: there is no such process, or no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

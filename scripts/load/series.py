@@ -7,8 +7,7 @@ of the server's figures and the tester's. Counts are sums, so that rates are mea
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from math import fsum
-from statistics import fmean, median
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -54,7 +53,7 @@ def steady(ticks: Iterable[Tick]) -> Sequence[Tick]:
 def steady_rates(ticks: Sequence[Tick]) -> Mapping[str, float]:
     """What happened a second in the steady phase, by what; empty when there was none."""
     each = [part for part in bins(ticks, at_most=len(ticks) or 1) if part.tick.phase == "steady"]
-    span_s = fsum(part.span_s for part in each)
+    span_s = sum(part.span_s for part in each)
     if not each:
         return {}
     return {
@@ -71,7 +70,7 @@ def server_summary(ticks: Sequence[Tick]) -> Mapping[str, float]:
     cpu = [server.cpu for server in seen if server.cpu is not None]
     told: dict[str, float] = {}
     if cpu:
-        told["cpu mean"] = fmean(cpu)
+        told["cpu mean"] = sum(cpu) / len(cpu)
         told["cpu max"] = max(cpu)
     for name, values in (
         ("mailbox wait p99", [server.mailbox_wait_ms for server in seen]),

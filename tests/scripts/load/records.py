@@ -105,6 +105,7 @@ def make_record(
         elif second > seconds - drain:
             phase = "drain"
         users = USERS * second // ramp if phase == "ramp" else USERS
+        before = USERS * (second - 1) // ramp
         if second == wave:
             users -= USERS // 5
         strain = 1.0 + 14.0 * exp(-((second - stall) ** 2) / 6.0)
@@ -115,6 +116,7 @@ def make_record(
                 phase=phase,
                 users=users,
                 strain=strain * slower,
+                connects=users - before if phase == "ramp" else 0,
                 resumes=USERS // 5 if second == wave + 1 else 0,
                 with_server=with_server,
             )
@@ -198,6 +200,7 @@ def _tick(
     phase: Literal["ramp", "steady", "drain"],
     users: int,
     strain: float,
+    connects: int,
     resumes: int,
     with_server: bool,
 ) -> Tick:
@@ -207,7 +210,7 @@ def _tick(
         latency["delivery"] = quantiles(rng, _TYPICAL_MS["delivery"] * strain, sends * (ROOM_SIZE - 1))
         latency["ok"] = quantiles(rng, _TYPICAL_MS["ok"] * strain, sends)
     if phase == "ramp":
-        latency["connect"] = quantiles(rng, _TYPICAL_MS["connect"], 50)
+        latency["connect"] = quantiles(rng, _TYPICAL_MS["connect"], connects)
     if resumes:
         latency["resume"] = quantiles(rng, _TYPICAL_MS["resume"], resumes)
     if int(at_s) % 5 == 0:
@@ -239,7 +242,7 @@ def _tick(
         sends=sends,
         deliveries=sends * (ROOM_SIZE - 1),
         oks=sends,
-        connects=50 if phase == "ramp" else 0,
+        connects=connects,
         resumes=resumes,
         errors=errors,
         latency=latency,
