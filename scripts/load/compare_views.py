@@ -159,6 +159,7 @@ def _runs(before: RunRecord, after: RunRecord) -> Table:
             ("steady", *(clock(run.totals.duration_s) for run in runs)),
             ("ended", *(run.ended for run in runs)),
         ],
+        words=True,
     )
 
 

@@ -1,8 +1,8 @@
 """Pages as one file each: the templates, their style and scripts in it, and a policy that forbids the rest.
 
 The page's own policy (Content-Security-Policy) lets a browser load nothing from anywhere and run only the two
-scripts that were put in, known by their hashes: what a server or a room was called cannot become a program, and
-opening a report tells nobody of it.
+scripts that were put in, known by their hashes: what a server or a room was called cannot become a program,
+and opening a report tells nobody of it.
 """
 
 import base64

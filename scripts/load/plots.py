@@ -1,8 +1,8 @@
 """PURE: plots as plotly.js takes them, each with the same figures in words and as a table.
 
 Only what a plot says stands here; colours of text, grid and paper are the page's, which knows whether it is
-shown dark, light or on paper. Curves differ in colour and dashes: the colours are near those of Okabe and Ito, which
-the colour-blind can tell apart.
+shown dark, light or on paper. Curves differ in colour and dashes; the colours are near those of Okabe and
+Ito, which the colour-blind can tell apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from chat.terminal_text import printable
 from scripts.load.record import METRICS, Metric, Quantiles, Tick
 from scripts.load.series import Bin, bins
 from scripts.load.words import clock, milliseconds, number, plural
@@ -40,10 +41,11 @@ Read: TypeAlias = Callable[[Bin], float | None]
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Text by column, figures included."""
+    """Text by column, figures included; with `words` most of it is read, not compared."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: bool = False
 
 
 class Plot(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +113,7 @@ def over_time(
     traces: list[Mapping[str, object]] = []
     for line, values in drawn:
         shown = [None if scale == "log" and not value else value for value in values]
-        trace: dict[str, object] = {"x": at_s, "y": shown, "name": line.name}
+        trace: dict[str, object] = {"x": at_s, "y": shown, "name": _plain(line.name)}
         if stacked:
             trace |= {"type": "bar", "marker": {"color": line.colour}}
         else:
@@ -164,7 +166,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def percentiles(key: str, title: str, curves: Sequence[Curve]) -> Plot | None:
-    """Distributions, their tails spread out: each step to the right is ten times as rare; None without any."""
+    """Distributions with spread tails: a step to the right is ten times as rare; None without any."""
     drawn = [(curve, _spread(curve)) for curve in curves]
     drawn = [(curve, points) for curve, points in drawn if points]
     if not drawn:
@@ -181,7 +183,7 @@ def percentiles(key: str, title: str, curves: Sequence[Curve]) -> Plot | None:
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": curve.name,
+                "name": _plain(curve.name),
                 "x": [rarity for rarity, _, _ in points],
                 "y": [value or None for _, _, value in points],
                 "text": [f"{percentile:.6g} %" for _, percentile, _ in points],
@@ -320,6 +322,11 @@ def _rarity(percentile: float) -> float:
 def _value_at(points: Sequence[tuple[float, float, float]], percentile: float) -> float | None:
     """The first that is at or above it."""
     return next((value for _, reached, value in points if reached >= percentile - 1e-9), None)
+
+
+def _plain(name: str) -> str:
+    """A name as plotly.js shows it letter by letter: it takes tags in it for its own."""
+    return printable(name).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _finite(value: float | None) -> float | None:

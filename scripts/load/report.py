@@ -20,6 +20,10 @@ from scripts.load.summary import counted, server_figure
 from scripts.load.verdict import verdicts
 from scripts.load.words import NONE, clock, count, milliseconds, number, plural, size
 
+_DUE: Final = (
+    "All latencies count from the time at which an operation was due, so that waiting for a slow server, "
+    "or a late tester, is part of them."
+)
 _VALUE_MAX: Final = 2000
 """Characters of a setting: a list of ten thousand names is cut."""
 
@@ -94,11 +98,7 @@ def _sections(record: RunRecord) -> Sequence[Section | None]:
         Section(
             key="latency",
             heading="Latency",
-            paragraphs=(
-                "All latencies count from the time at which an operation was due, so that waiting for a slow "
-                "server, or a late tester, is part of them.",
-                *_thinned(record),
-            ),
+            paragraphs=[_DUE, *_thinned(record)],
             table=_latency(totals),
             plots=latency_plots(record),
         ),
@@ -139,10 +139,11 @@ def _thinned(record: RunRecord) -> Sequence[str]:
     each = -(-len(record.ticks) // POINTS_MAX)
     if each <= 1:
         return ()
-    return (
+    told = (
         f"The run is long: each point of a plot stands for {each} seconds, of which latencies and waits are "
-        "the worst, rates the mean.",
+        "the worst, rates the mean."
     )
+    return (told,)
 
 
 def _latency(totals: Totals) -> Table | None:
@@ -212,7 +213,7 @@ def _settings(record: RunRecord) -> Table:
 def _words(values: Mapping[str, object]) -> Table | None:
     if not values:
         return None
-    return Table(("name", "value"), [(name, setting(value)) for name, value in values.items()])
+    return Table(("name", "value"), [(name, setting(value)) for name, value in values.items()], words=True)
 
 
 def setting(value: object) -> str:

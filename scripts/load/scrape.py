@@ -1,9 +1,10 @@
 """Asks a server for its metrics once a second, without ever standing in the way of the run."""
 
 import os
+from collections.abc import Awaitable, Callable
 from math import isfinite
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -17,6 +18,8 @@ TIMEOUT_S: Final = 1.0
 """For one scrape as a whole."""
 BODY_MAX_BYTES: Final = 4 * 1024 * 1024
 """A larger answer is none; the server's is 60 KiB."""
+
+Connect: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 _READ_BYTES: Final = 64 * 1024
 _HTTP_OK: Final = 200
@@ -38,13 +41,16 @@ class Scraper:
         problem: why the last scrape gave nothing; "" when it gave something.
     """
 
-    def __init__(self, url: str | None, *, pid: int | None = None) -> None:
+    def __init__(
+        self, url: str | None, *, pid: int | None = None, connect: Connect = trio.open_tcp_stream
+    ) -> None:
         """A scraper that has not asked yet.
 
         Args:
             url: the operators' port, `http://HOST:PORT[/metrics]`; None: the server has none.
             pid: of a server on this machine whose CPU and memory are read from /proc where its metrics do
                 not tell them.
+            connect: opens a stream to a host and a port, or raises OSError.
 
         Raises:
             ValueError: the URL is none of this kind.
@@ -52,6 +58,7 @@ class Scraper:
         self.problem = ""
         self._address = None if url is None else _Address.parse(url)
         self._pid = pid
+        self._connect = connect
         self._sample: Sample | None = None
         self._sampled_s = 0.0
         self._usage: _Usage | None = None
@@ -84,7 +91,7 @@ class Scraper:
         text = None
         try:
             with trio.move_on_after(TIMEOUT_S):
-                text = await self._address.get()
+                text = await self._address.get(self._connect)
         except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, _NoMetricsError) as error:
             self.problem = str(error) or type(error).__name__
             return None
@@ -129,7 +136,7 @@ class _Address(NamedTuple):
         query = f"?{parts.query}" if parts.query else ""
         return cls(parts.hostname, port or 80, target + query, parts.netloc)
 
-    async def get(self) -> str:
+    async def get(self, connect: Connect) -> str:
         """The body of a 200; errors are those that `Scraper` knows."""
         connection = h11.Connection(h11.CLIENT)
         request = h11.Request(
@@ -138,13 +145,16 @@ class _Address(NamedTuple):
             headers=[("host", self.authority), ("accept", "text/plain"), ("connection", "close")],
         )
         head = (connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b"")
-        async with await trio.open_tcp_stream(self.host, self.port) as stream:
+        async with await connect(self.host, self.port) as stream:
             await stream.send_all(head)
             body = bytearray()
             while True:
                 event = connection.next_event()
                 if event is h11.NEED_DATA:
-                    connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
+                    chunk = bytes(await stream.receive_some(_READ_BYTES))
+                    if not chunk and connection.their_state is h11.SEND_RESPONSE:
+                        raise _NoMetricsError("it hung up without an answer")
+                    connection.receive_data(chunk)
                 elif isinstance(event, h11.Response):
                     if event.status_code != _HTTP_OK:
                         raise _NoMetricsError(f"it answers {event.status_code}")
