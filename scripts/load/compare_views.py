@@ -13,7 +13,7 @@ from scripts.load.compare import NOISE, Comparison, Judgement, Row, Unit
 from scripts.load.page import render_page
 from scripts.load.plots import BLUE, RED, Curve, Line, Plot, Table, latency_line, over_time, percentiles
 from scripts.load.record import METRICS, Metric, RunRecord
-from scripts.load.series import Bin
+from scripts.load.series import Bin, timeline
 from scripts.load.summary import STYLES
 from scripts.load.verdict import Verdict
 from scripts.load.words import NONE, clock, count, milliseconds, number, percent, plural, size
@@ -184,19 +184,20 @@ def _plots(before: RunRecord, after: RunRecord) -> Sequence[Plot]:
 def _over_time(before: RunRecord, after: RunRecord) -> Sequence[Plot | None]:
     """Each run's p99 of what people feel, and its deliveries: one plot a run, for their times differ."""
     metrics: Sequence[Metric] = ("delivery", "ok")
+    runs = (("before", timeline(before.ticks), BLUE), ("after", timeline(after.ticks), RED))
     made: list[Plot | None] = []
     for metric in metrics:
-        for name, run, colour in (("before", before, BLUE), ("after", after, RED)):
+        for name, run, colour in runs:
             lines = [
                 latency_line(metric, "p99", lambda found: found.p99, colour, "solid"),
                 latency_line(metric, "p50", lambda found: found.p50, colour, "dot"),
             ]
             title = f"{metric.capitalize()} over time, {name}"
-            made.append(over_time(f"{metric}-{name}", title, run.ticks, lines, unit="ms", scale="log"))
-    for name, run, colour in (("before", before, BLUE), ("after", after, RED)):
+            made.append(over_time(f"{metric}-{name}", title, run, lines, unit="ms", scale="log"))
+    for name, run, colour in runs:
         line = Line(name="deliveries", read=_deliveries, colour=colour)
         title = f"Deliveries per second, {name}"
-        made.append(over_time(f"deliveries-{name}", title, run.ticks, [line], unit="/s"))
+        made.append(over_time(f"deliveries-{name}", title, run, [line], unit="/s"))
     return made
 
 

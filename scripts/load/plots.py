@@ -12,13 +12,9 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from chat.terminal_text import printable
-from scripts.load.record import METRICS, Metric, Quantiles, Tick
-from scripts.load.series import Bin, bins
+from scripts.load.record import METRICS, Metric, Quantiles
+from scripts.load.series import Bin, Timeline
 from scripts.load.words import clock, milliseconds, number, plural
-
-POINTS_MAX: Final = 600
-ROWS_MAX: Final = 30
-"""Of a plot, and of the table below it."""
 
 BLUE: Final = "#1F86C9"
 ORANGE: Final = "#E69F00"
@@ -82,7 +78,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 def over_time(
     key: str,
     title: str,
-    ticks: Sequence[Tick],
+    run: Timeline,
     lines: Sequence[Line],
     *,
     unit: str,
@@ -96,7 +92,7 @@ def over_time(
     Args:
         key: see `Plot`.
         title: see `Plot`.
-        ticks: of the run; above `POINTS_MAX` they are put together.
+        run: whose seconds are shown.
         lines: those without a figure are left out.
         unit: of all of them.
         scale: of the figures; what is 0 has no place on a logarithmic one.
@@ -104,7 +100,7 @@ def over_time(
         steps: the figure stays until it changes.
         wide: see `Plot`.
     """
-    points = bins(ticks, at_most=POINTS_MAX)
+    points = run.points
     known = [(line, [_finite(line.read(point)) for point in points]) for line in lines]
     drawn = [(line, values) for line, values in known if any(value is not None for value in values)]
     if not drawn:
@@ -135,7 +131,6 @@ def over_time(
     }
     if stacked:
         layout |= {"barmode": "stack", "bargap": 0}
-    rows = bins(ticks, at_most=ROWS_MAX)
     return Plot(
         key=key,
         title=title,
@@ -144,7 +139,10 @@ def over_time(
         layout=layout,
         table=Table(
             ("time", *(f"{line.name}, {unit}" if unit else line.name for line, _ in drawn)),
-            [(clock(row.tick.at_s), *(number(_finite(line.read(row))) for line, _ in drawn)) for row in rows],
+            [
+                (clock(row.tick.at_s), *(number(_finite(line.read(row))) for line, _ in drawn))
+                for row in run.rows
+            ],
         ),
         wide=wide,
     )

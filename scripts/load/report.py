@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from scripts.load.page import render_page
-from scripts.load.plots import POINTS_MAX, Plot, Table
+from scripts.load.plots import Plot, Table
 from scripts.load.record import METRICS, RunRecord, Totals, Violation
 from scripts.load.report_plots import (
     error_plots,
@@ -15,7 +15,7 @@ from scripts.load.report_plots import (
     tester_plots,
     traffic_plots,
 )
-from scripts.load.series import server_summary, steady, steady_rates
+from scripts.load.series import POINTS_MAX, Timeline, server_summary, steady, steady_rates, timeline
 from scripts.load.summary import counted, server_figure
 from scripts.load.verdict import verdicts
 from scripts.load.words import NONE, clock, count, milliseconds, number, plural, size
@@ -92,7 +92,7 @@ def _cards(record: RunRecord) -> Sequence[Card]:
 
 
 def _sections(record: RunRecord) -> Sequence[Section | None]:
-    totals = record.totals
+    totals, run = record.totals, timeline(record.ticks)
     return [
         _promises(record),
         Section(
@@ -100,18 +100,18 @@ def _sections(record: RunRecord) -> Sequence[Section | None]:
             heading="Latency",
             paragraphs=[_DUE, *_thinned(record)],
             table=_latency(totals),
-            plots=latency_plots(record),
+            plots=latency_plots(record, run),
         ),
-        Section(key="traffic", heading="Traffic", table=_traffic(record), plots=traffic_plots(record)),
+        Section(key="traffic", heading="Traffic", table=_traffic(record), plots=traffic_plots(run)),
         Section(
             key="errors",
             heading="Errors",
             paragraphs=() if totals.errors else ("There were none.",),
             table=_errors(totals),
-            plots=error_plots(record.ticks),
+            plots=error_plots(run),
         ),
-        _server(record),
-        Section(key="tester", heading="Tester", table=_tester(record), plots=tester_plots(record.ticks)),
+        _server(record, run),
+        Section(key="tester", heading="Tester", table=_tester(record), plots=tester_plots(run)),
         Section(key="settings", heading="Settings", table=_settings(record)),
         Section(key="machine", heading="Machine", table=_words(record.machine)),
     ]
@@ -177,9 +177,9 @@ def _errors(totals: Totals) -> Table | None:
     return Table(("code", "times"), [(code, count(times)) for code, times in ordered]) if ordered else None
 
 
-def _server(record: RunRecord) -> Section:
+def _server(record: RunRecord, run: Timeline) -> Section:
     told = server_summary(steady(record.ticks))
-    plots = server_plots(record.ticks)
+    plots = server_plots(run)
     return Section(
         key="server",
         heading="Server",

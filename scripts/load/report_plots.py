@@ -20,8 +20,8 @@ from scripts.load.plots import (
     over_time,
     percentiles,
 )
-from scripts.load.record import METRICS, Metric, RunRecord, ServerTick, Tick
-from scripts.load.series import Bin
+from scripts.load.record import METRICS, Metric, RunRecord, ServerTick
+from scripts.load.series import Bin, Timeline
 
 _CODES_SHOWN: Final = 7
 _MEBI: Final = 1024 * 1024
@@ -34,7 +34,7 @@ _METRIC_TITLES: Final[dict[Metric, str]] = {
 }
 
 
-def latency_plots(record: RunRecord) -> Sequence[Plot]:
+def latency_plots(record: RunRecord, run: Timeline) -> Sequence[Plot]:
     """Percentiles of the whole run, then each metric over time."""
     totals = record.totals
     made = [
@@ -46,7 +46,7 @@ def latency_plots(record: RunRecord) -> Sequence[Plot]:
         over_time(
             f"latency-{metric}",
             _METRIC_TITLES[metric],
-            record.ticks,
+            run,
             [
                 latency_line(metric, "p99.9", lambda found: found.p999, RED, "dot"),
                 latency_line(metric, "p99", lambda found: found.p99, ORANGE, "dash"),
@@ -61,21 +61,20 @@ def latency_plots(record: RunRecord) -> Sequence[Plot]:
     return [plot for plot in made if plot is not None]
 
 
-def traffic_plots(record: RunRecord) -> Sequence[Plot]:
+def traffic_plots(run: Timeline) -> Sequence[Plot]:
     """How many users there were and what they did."""
-    ticks = record.ticks
     made = [
         over_time(
             "deliveries",
             "Deliveries per second",
-            ticks,
+            run,
             [Line(name="deliveries", read=lambda point: point.rate(point.tick.deliveries), colour=BLUE)],
             unit="/s",
         ),
         over_time(
             "sends",
             "Sends and oks per second",
-            ticks,
+            run,
             [
                 Line(name="sends", read=lambda point: point.rate(point.tick.sends), colour=BLUE),
                 Line(name="oks", read=lambda point: point.rate(point.tick.oks), colour=GREEN, dash="dash"),
@@ -85,7 +84,7 @@ def traffic_plots(record: RunRecord) -> Sequence[Plot]:
         over_time(
             "users",
             "Users",
-            ticks,
+            run,
             [
                 Line(name="meant", read=lambda point: point.tick.target_users, colour=GREY, dash="dash"),
                 Line(name="welcomed", read=lambda point: point.tick.users, colour=BLUE),
@@ -95,7 +94,7 @@ def traffic_plots(record: RunRecord) -> Sequence[Plot]:
         over_time(
             "connects",
             "Connects and resumes per second",
-            ticks,
+            run,
             [
                 Line(name="connects", read=lambda point: point.rate(point.tick.connects), colour=BLUE),
                 Line(
@@ -111,11 +110,11 @@ def traffic_plots(record: RunRecord) -> Sequence[Plot]:
     return [plot for plot in made if plot is not None]
 
 
-def error_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
+def error_plots(run: Timeline) -> Sequence[Plot]:
     """Errors by code, the rare ones as one; none when there were none."""
     codes: Counter[str] = Counter()
-    for tick in ticks:
-        codes.update(tick.errors)
+    for point in run.points:
+        codes.update(point.tick.errors)
     common = [code for code, times in codes.most_common(_CODES_SHOWN) if times]
     if not common:
         return []
@@ -129,24 +128,24 @@ def error_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
             return point.rate(sum(times for code, times in point.tick.errors.items() if code not in common))
 
         lines.append(Line(name="others", read=others, colour=GREY))
-    plot = over_time("errors", "Errors per second, by code", ticks, lines, unit="/s", stacked=True, wide=True)
+    plot = over_time("errors", "Errors per second, by code", run, lines, unit="/s", stacked=True, wide=True)
     return [] if plot is None else [plot]
 
 
-def server_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
+def server_plots(run: Timeline) -> Sequence[Plot]:
     """What the server's `/metrics` said; none without them."""
     made = [
         over_time(
             "server-cpu",
             "Server CPU, share of one core",
-            ticks,
+            run,
             [Line(name="CPU", read=_of_server(lambda server: _scaled(server.cpu, 100)), colour=BLUE)],
             unit="%",
         ),
         over_time(
             "server-memory",
             "Server memory, resident",
-            ticks,
+            run,
             [
                 Line(
                     name="memory",
@@ -159,7 +158,7 @@ def server_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
         over_time(
             "server-waits",
             "Server: mailbox wait and commit (p99 at most), commit lag, event loop's lag",
-            ticks,
+            run,
             [
                 Line(
                     name="mailbox wait",
@@ -192,21 +191,21 @@ def server_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
         over_time(
             "server-backlog",
             "Server: rows not stored yet",
-            ticks,
+            run,
             [Line(name="backlog", read=_of_server(lambda server: server.backlog_rows), colour=ORANGE)],
             unit="rows",
         ),
         over_time(
             "server-connections",
             "Server: open connections",
-            ticks,
+            run,
             [Line(name="connections", read=_of_server(lambda server: server.connections), colour=BLUE)],
             unit="",
         ),
         over_time(
             "server-pressure",
             "Server: pressure, 0 (calm) to 4 (refusing)",
-            ticks,
+            run,
             [Line(name="pressure", read=_of_server(lambda server: server.pressure), colour=RED)],
             unit="",
             steps=True,
@@ -215,27 +214,27 @@ def server_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
     return [plot for plot in made if plot is not None]
 
 
-def tester_plots(ticks: Sequence[Tick]) -> Sequence[Plot]:
+def tester_plots(run: Timeline) -> Sequence[Plot]:
     """Whether the tester itself kept up: what it was late by is part of every latency."""
     made = [
         over_time(
             "tester-late",
             "Tester: how late it came to its operations, p99",
-            ticks,
+            run,
             [Line(name="late", read=lambda point: point.tick.late_ms, colour=RED)],
             unit="ms",
         ),
         over_time(
             "tester-cpu",
             "Tester CPU, busiest worker, share of one core",
-            ticks,
+            run,
             [Line(name="CPU", read=lambda point: point.tick.tester_cpu * 100, colour=BLUE)],
             unit="%",
         ),
         over_time(
             "tester-memory",
             "Tester memory, all workers",
-            ticks,
+            run,
             [Line(name="memory", read=lambda point: point.tick.tester_memory_bytes / _MEBI, colour=PURPLE)],
             unit="MiB",
         ),

@@ -14,6 +14,10 @@ import msgspec
 
 from scripts.load.record import METRICS, Metric, Quantiles, ServerTick, Tick
 
+POINTS_MAX: Final = 600
+ROWS_MAX: Final = 30
+"""Of a plot, and of the table below it."""
+
 _SHORTEST_S: Final = 1e-3
 """A bin's span is this at least: a record that was written by hand may hold two ticks of one time."""
 
@@ -32,6 +36,23 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
     def rate(self, how_many: float) -> float:
         """Per second."""
         return how_many / self.span_s
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run as plots and tables want it.
+
+    Attributes:
+        points: enough to draw.
+        rows: few enough to read.
+    """
+
+    points: Sequence[Bin]
+    rows: Sequence[Bin]
+
+
+def timeline(ticks: Sequence[Tick]) -> Timeline:
+    """The run of these ticks; made once for all of its plots, for a day has many ticks."""
+    return Timeline(points=bins(ticks, at_most=POINTS_MAX), rows=bins(ticks, at_most=ROWS_MAX))
 
 
 def bins(ticks: Sequence[Tick], *, at_most: int) -> Sequence[Bin]:

@@ -6,6 +6,7 @@ from math import exp
 from random import Random
 from typing import Final, Literal
 
+import msgspec
 from hypothesis import strategies as st
 
 from scripts.load.record import (
@@ -73,6 +74,11 @@ def empty_record(*, name: str = "empty") -> RunRecord:
     )
 
 
+def second(at_s: float = 1.0, **changes: object) -> Tick:
+    """A steady second of ten users in which nothing happened but what is given."""
+    return msgspec.structs.replace(Tick(at_s=at_s, phase="steady", users=10, target_users=10), **changes)
+
+
 def make_record(
     *,
     seed: int = 1,
@@ -121,7 +127,9 @@ def make_record(
                 with_server=with_server,
             )
         )
-    latency = {metric: quantiles(rng, typical * slower, 50_000) for metric, typical in _TYPICAL_MS.items()}
+    latency: dict[Metric, Quantiles] = {
+        metric: quantiles(rng, typical * slower, 50_000) for metric, typical in _TYPICAL_MS.items()
+    }
     errors: Counter[str] = Counter()
     for tick in ticks:
         errors.update(tick.errors)

@@ -64,7 +64,8 @@ def test_the_policy_forbids_all_but_the_two_scripts(page: Page) -> None:
 
     assert len(hashes) == 2
     assert page.policy.startswith("default-src 'none'; ")
-    assert re.search(r"script-src ([^;]*);", page.policy)[1] == " ".join(f"'sha256-{one}'" for one in hashes)
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    assert re.findall(r"script-src ([^;]*);", page.policy) == [allowed]
     assert "connect-src" not in page.policy
     assert "http" not in page.policy
 
@@ -78,20 +79,20 @@ def test_plotly_offers_to_send_nothing_away(page: Page) -> None:
 def test_names_and_codes_are_text() -> None:
     """Whoever runs a server, or names a scenario, writes no program into the report."""
     record = make_record(seconds=24)
-    fields = {name: getattr(record, name) for name in RunRecord.__struct_fields__}
-    evil = {
-        "name": EVIL,
-        "url": EVIL,
-        "failure": EVIL,
-        "ended": "failed",
-        "scenario": {EVIL: EVIL},
-        "machine": {EVIL: EVIL},
-        "invalid": [EVIL],
-        "violations": [msgspec.structs.replace(VIOLATION, room=EVIL, what=EVIL, evidence=[EVIL])],
-        "totals": msgspec.structs.replace(record.totals, errors={EVIL: 3}),
-        "ticks": [msgspec.structs.replace(tick, errors={EVIL: 1}) for tick in record.ticks],
-    }
-    page = Page(render_html(RunRecord(**{**fields, **evil})))
+    evil = msgspec.structs.replace(
+        record,
+        name=EVIL,
+        url=EVIL,
+        failure=EVIL,
+        ended="failed",
+        scenario={EVIL: EVIL},
+        machine={EVIL: EVIL},
+        invalid=[EVIL],
+        violations=[msgspec.structs.replace(VIOLATION, room=EVIL, what=EVIL, evidence=[EVIL])],
+        totals=msgspec.structs.replace(record.totals, errors={EVIL: 3}),
+        ticks=[msgspec.structs.replace(tick, errors={EVIL: 1}) for tick in record.ticks],
+    )
+    page = Page(render_html(evil))
 
     assert EVIL in page.text
     assert len(page.scripts) == 2

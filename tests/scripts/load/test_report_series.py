@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 
 from scripts.load.record import Quantiles, ServerTick, Tick
 from scripts.load.series import bins, server_summary, steady, steady_rates
-from tests.scripts.load.records import make_record, ticks
-
-
-def second(at_s: float, **changes: object) -> Tick:
-    """A tick with what is given."""
-    fields: dict[str, object] = {"at_s": at_s, "phase": "steady", "users": 1, "target_users": 1, **changes}
-    return Tick(**fields)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+from tests.scripts.load.records import make_record, second, ticks
 
 
 def test_a_bin_sums_counts_and_keeps_the_worst_of_the_rest() -> None:
