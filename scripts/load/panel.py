@@ -72,6 +72,7 @@ def render(story: Story) -> RenderableType:
     tick = story.ticks[-1]
     return Group(
         _head(story, tick),
+        *_alarms(story, tick),
         Text(),
         _traffic(story, tick),
         Text(),
@@ -81,7 +82,7 @@ def render(story: Story) -> RenderableType:
         Text(),
         _server(tick.server),
         _tester(tick),
-        *_troubles(story),
+        *_errors(story),
     )
 
 
@@ -201,28 +202,32 @@ def _tester(tick: Tick) -> RenderableType:
     )
 
 
-def _troubles(story: Story) -> Sequence[RenderableType]:
+def _alarms(story: Story, tick: Tick) -> Sequence[RenderableType]:
+    """At the top: a terminal that is too low shows them all the same."""
     told: list[RenderableType] = []
-    if story.errors:
-        common = story.errors.most_common(ERRORS_SHOWN)
-        cells = [f"{_short(code)} {count(times)}" for code, times in common]
-        others = story.errors.total() - sum(times for _, times in common)
-        if others:
-            cells[-1] += f" (+{count(others)})"
-        table = Table.grid(expand=True)
-        table.add_column(width=_LABEL_WIDTH)
-        for _ in range(3):
-            table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        for start in range(0, len(cells), 3):
-            label = Text("errors" if start == 0 else "", style=_LABEL)
-            table.add_row(label, *(Text(cell, style="red") for cell in cells[start : start + 3]))
-        told.append(table)
     if story.violations:
         told.append(Text(f"VIOLATION: {plural(story.violations, 'promise')} broken", style=_BAD))
-    late = story.ticks[-1].late_ms >= LATE_ALARM_MS or story.ticks[-1].tester_cpu >= CPU_ALARM
-    if late:
+    if tick.late_ms >= LATE_ALARM_MS or tick.tester_cpu >= CPU_ALARM:
         told.append(Text("INVALID if this goes on: the tester itself is late", style=_BAD))
     return told
+
+
+def _errors(story: Story) -> Sequence[RenderableType]:
+    if not story.errors:
+        return ()
+    common = story.errors.most_common(ERRORS_SHOWN)
+    cells = [f"{_short(code)} {count(times)}" for code, times in common]
+    others = story.errors.total() - sum(times for _, times in common)
+    if others:
+        cells[-1] += f" (+{count(others)})"
+    table = Table.grid(expand=True)
+    table.add_column(width=_LABEL_WIDTH)
+    for _ in range(3):
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for start in range(0, len(cells), 3):
+        label = Text("errors" if start == 0 else "", style=_LABEL)
+        table.add_row(label, *(Text(cell, style="red") for cell in cells[start : start + 3]))
+    return (table,)
 
 
 def _grid(*rows: Sequence[tuple[str, str, str]]) -> Table:

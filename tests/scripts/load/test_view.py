@@ -97,11 +97,12 @@ def test_errors_stay_when_their_second_is_over() -> None:
 
 
 def test_broken_promises_and_a_late_tester_are_red() -> None:
-    """They matter more than any figure."""
+    """They matter more than any figure, and stand above them."""
     text = shown(render(story(second(violations=2, late_ms=80.0))), colours=True)
 
     assert f"{RED}VIOLATION: 2 promises broken" in text
     assert f"{RED}INVALID" in text
+    assert text.index("INVALID") < text.index("users")
 
 
 def test_a_good_second_has_no_red() -> None:
