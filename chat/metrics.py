@@ -16,6 +16,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from chat.errors import CloseCode, ErrorCode
@@ -72,6 +73,7 @@ class Metrics:
         self._names: set[str] = set()
         self._sources: list[Callable[[], Iterator[Metric]]] = []
         self.registry.register(_ServerCollector(self))
+        ProcessCollector(registry=self.registry)
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Publish a number that something else knows; it is read at every scrape.

@@ -19,6 +19,7 @@ from chat.batch_loader import BatchLoader
 from chat.config import Config
 from chat.garbage import GcKeeper
 from chat.gateway import Gateway, GatewayLimits
+from chat.greeting import WELCOME_ROOMS, Greeter, GreetingServices
 from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
 from chat.metrics import Metrics
@@ -37,7 +38,7 @@ from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.rooms import Rooms
 from chat.session import Session
-from chat.session_desk import WELCOME_ROOMS, DeskServices, SessionDesk
+from chat.session_desk import DeskServices, SessionDesk
 from chat.session_services import SessionServices
 from chat.session_state import Rate, SessionLimits
 from chat.topic import Topics
@@ -239,28 +240,36 @@ class Node:
 
     def _make_gateway(self, presence: PresencePort, authenticator: Authenticator) -> Gateway:
         config = self.config
+        greeter = Greeter(
+            GreetingServices(
+                authenticator=authenticator,
+                presence=presence,
+                server={"name": "parley", "version": installed_version("parley"), "node": config.node},
+                limits=config.public_limits(),
+                heartbeat_s=config.heartbeat_s,
+                frame_max_bytes=config.frame_max_bytes,
+                tell_pressure=self.governor.tell,
+                counts=self.metrics.counts,
+            )
+        )
         desk = SessionDesk(
             DeskServices(
                 store=self.store,
                 rooms=self.rooms,
-                presence=presence,
                 authenticator=authenticator,
+                greeter=greeter,
                 memberships=self.memberships,
                 now_ms=self._now_ms,
-                server={"name": "parley", "version": installed_version("parley"), "node": config.node},
-                limits=config.public_limits(),
-                heartbeat_s=config.heartbeat_s,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,
-                frame_max_bytes=config.frame_max_bytes,
                 pressure=lambda: self.governor.level,
-                tell_pressure=self.governor.tell,
                 counts=self.metrics.counts,
             )
         )
         services = SessionServices(
             clock=trio.lowlevel.current_clock().current_time,
             rooms=self.rooms,
+            newcomers=greeter,
             topics=self.topics,
             presence=presence,
             ledger=self.ledger,

@@ -4,9 +4,7 @@ Nothing here is on the way of a message. Every wait ends: the database's in `Una
 whole request's in `timeout`.
 """
 
-import base64
-import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, assert_never
 
@@ -19,10 +17,11 @@ from chat.answer_size import fitting
 from chat.auth import Authenticator
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
-from chat.errors import CloseCode, ErrorCode, Refused
+from chat.cursors import MINE_CURSOR, from_cursor, to_cursor
+from chat.errors import ErrorCode, Refused
+from chat.greeting import Greeter, own_rooms
 from chat.measures import Counts
 from chat.names import is_room_name
-from chat.presence_port import PresencePort
 from chat.protocol import (
     AnyRequest,
     Create,
@@ -59,10 +58,6 @@ T = TypeVar("T")
 
 PRESSED_LEVEL: Final = 3
 """From this level of pressure on, pages of history are a quarter as long."""
-MINE_CURSOR: Final = "mine:"
-"""What marks a cursor of the user's own rooms; neither names nor other cursors have a colon."""
-WELCOME_ROOMS: Final = 100
-"""Rooms in a welcome; more come with `next`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +65,21 @@ class DeskServices:
     """What the desk needs.
 
     Attributes:
-        server: `welcome.server`.
-        limits: `welcome.limits`.
+        greeter: welcomes who is let in.
         memberships: the rooms of a user; many users in one query.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
-        tell_pressure: tell a session so, if it is pressed at all.
     """
 
     store: Store
     rooms: RoomActors
-    presence: PresencePort
     authenticator: Authenticator
+    greeter: Greeter
     memberships: BatchLoader[str, MembershipPage]
     now_ms: Callable[[], int]
-    server: Mapping[str, str]
-    limits: Mapping[str, object]
-    heartbeat_s: float
     timeout_s: float
     page_max: int
-    frame_max_bytes: int
     pressure: Callable[[], int]
-    tell_pressure: Callable[[Session], None]
     counts: Counts
 
 
@@ -156,50 +144,19 @@ class SessionDesk:
     # -- hello -----------------------------------------------------------------------------------------
 
     async def _hello(self, session: Session, request: Hello) -> None:
+        """Welcome somebody who brings a token, for whom the database may have to be asked."""
         services = self._services
         try:
             signed_in = await services.authenticator.sign_in(
                 token=request.token, guest=request.guest, request_id=request.id
             )
         except Refused as refused:
-            services.counts.hellos_refused += 1
-            if refused.code is ErrorCode.UNAUTHENTICATED:
-                session.refuse(refused)
-                session.end(CloseCode.BAD_TOKEN, refused.message)
-                return
-            raise
-        principal = signed_in.principal
-        page = await services.memberships.get(principal.user_id, timeout_s=services.timeout_s)
-        if session.is_closed:
+            services.greeter.turn_away(session, refused)
             return
-        try:
-            session.greet(principal, signed_in.expires_at_ms)
-        except Refused as refused:
-            refused.request_id = request.id
-            session.refuse(refused)
-            session.end(CloseCode.TOO_MANY_CONNECTIONS, refused.message)
-            return
-        welcome: dict[str, object] = {
-            "t": "welcome",
-            "id": request.id,
-            "user": {"id": principal.user_id, "name": principal.name},
-            "session": session.session_id,
-            "server": services.server,
-            "limits": services.limits,
-            "heartbeat": services.heartbeat_s,
-            "rooms": [] if page is None else _welcome_rooms(page),
-        }
-        if page is not None and page.next_after is not None:
-            welcome["next"] = to_cursor(MINE_CURSOR + page.next_after)
-        if signed_in.token is not None:
-            welcome["token"] = signed_in.token
-        services.counts.hellos += 1
-        session.stream.max_frame_bytes = services.frame_max_bytes
-        session.state.phase = Phase.READY
-        session.reply(welcome)
-        services.tell_pressure(session)
-        session.status = request.status
-        services.presence.session_opened(session, request.status)
+        user_id = signed_in.principal.user_id
+        page = await services.memberships.get(user_id, timeout_s=services.timeout_s)
+        if not session.is_closed:
+            services.greeter.welcome(session, request, signed_in, page)
 
     # -- rooms -----------------------------------------------------------------------------------------
 
@@ -327,7 +284,7 @@ class SessionDesk:
             _reply_page(session, request.id, [], None)
             return
         next_after = None if page.next_after is None else MINE_CURSOR + page.next_after
-        _reply_page(session, request.id, _welcome_rooms(page), next_after)
+        _reply_page(session, request.id, own_rooms(page), next_after)
 
     async def _members(self, session: Session, request: Members) -> None:
         info = await self._inspect(request.room, session.user_id)
@@ -419,43 +376,8 @@ def _settings(row: RoomRow) -> Envelope:
     }
 
 
-def _welcome_rooms(page: MembershipPage) -> Sequence[Envelope]:
-    return [
-        {
-            "room": membership.room,
-            "epoch": membership.epoch,
-            "seq": membership.head_seq,
-            "role": membership.role,
-            "read": membership.read_seq,
-            "unread": max(0, membership.head_n - membership.read_n),
-        }
-        for membership in page.rooms
-    ]
-
-
 def _reply_page(session: Session, request_id: int, items: Sequence[Envelope], next_after: str | None) -> None:
     if next_after is None:
         session.reply(ok(request_id, items=items))
     else:
         session.reply(ok(request_id, items=items, next=to_cursor(next_after)))
-
-
-def to_cursor(after: str) -> str:
-    """Where a list goes on, opaque to clients."""
-    return base64.urlsafe_b64encode(after.encode()).decode("ascii").rstrip("=")
-
-
-def from_cursor(cursor: str) -> str:
-    """What `to_cursor` was given.
-
-    Raises:
-        Refused: `bad_cursor`.
-    """
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        after = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        after = ""
-    if not after or "\0" in after:
-        raise Refused(ErrorCode.BAD_CURSOR, "this server did not make that cursor", field="cursor")
-    return after

@@ -70,14 +70,21 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         case Typing():
             _type(session, request)
         case Hello():
-            session.state.phase = Phase.GREETING
-            return False
+            return _hello(session, request)
         case Create() | Join() | History() | Rooms() | Room() | Members():
             return False
         case _:
             # `Send` has a way of its own; the type checker holds the rest.
             raise AssertionError(request)
     return True
+
+
+def _hello(session: "Session", request: Hello) -> bool:
+    if request.token is None and request.guest is not None:
+        session.services.newcomers.welcome_newcomer(session, request.guest, request)
+        return True
+    session.state.phase = Phase.GREETING
+    return False
 
 
 def join(session: "Session", request: Join, *, must_exist: bool = False) -> None:

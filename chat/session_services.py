@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chat.errors import ErrorCode
 from chat.measures import Counts
 from chat.presence_port import PresencePort
-from chat.protocol import BODY_MAX_BYTES
+from chat.protocol import BODY_MAX_BYTES, Hello
 from chat.room_messages import RoomMessage
 from chat.session_state import SessionLimits
 from chat.topic import Topics
 from chat.user_ledger import UserLedger
+
+if TYPE_CHECKING:
+    from chat.session import Session
 
 
 class RoomDirectory(Protocol):
@@ -23,6 +26,18 @@ class RoomDirectory(Protocol):
 
         Raises:
             MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
+        """
+        ...
+
+
+class Newcomers(Protocol):
+    """Lets in who brings no token."""
+
+    def welcome_newcomer(self, session: "Session", guest: str, request: Hello) -> None:
+        """Answer the `hello` of a guest who is new here, at once.
+
+        Raises:
+            Refused: `bad_request` for a bad name.
         """
         ...
 
@@ -41,6 +56,7 @@ class SessionServices:
 
     clock: Callable[[], float]
     rooms: RoomDirectory
+    newcomers: Newcomers
     topics: Topics
     presence: PresencePort
     ledger: UserLedger

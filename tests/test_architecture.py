@@ -73,6 +73,7 @@ MUST_BE_PURE: Final = frozenset(
         "actors.restart",
         "chat.backoff",
         "chat.client_state",
+        "chat.cursors",
         "chat.measures",
         "chat.names",
         "chat.outbound",

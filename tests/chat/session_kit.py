@@ -7,12 +7,12 @@ from typing import cast
 import trio
 import trio.testing
 
-from chat.auth import Principal
+from chat.auth import GUEST_ROLE, Principal
 from chat.codec import JSON, MSGPACK, Codec
 from chat.errors import ErrorCode
 from chat.measures import Counts
 from chat.presence_port import PresencePort
-from chat.protocol import ok
+from chat.protocol import Hello, ok
 from chat.room_messages import JoinRoom, RoomMessage, SubscribeRoom
 from chat.session import Session
 from chat.session_services import SessionServices
@@ -86,6 +86,7 @@ class Kit:
         self.services = SessionServices(
             clock=trio.current_time,
             rooms=self.rooms,
+            newcomers=self,
             topics=Topics(self.transport.flusher, Counts()),
             presence=cast("PresencePort", self.presence),
             ledger=UserLedger(sessions_max=2, sends=rate, typing=rate, creates=rate),
@@ -105,6 +106,12 @@ class Kit:
             mailbox_capacity=mailbox,
         )
         self._serial = 0
+
+    def welcome_newcomer(self, session: Session, guest: str, request: Hello) -> None:
+        """Let anybody in."""
+        session.greet(Principal(user_id="g_new", name=guest, role=GUEST_ROLE, is_guest=True), None)
+        session.state.phase = Phase.READY
+        session.reply({"t": "welcome", "id": request.id})
 
     def asked(self) -> list[int]:
         """What stands for the ids of all that was ever asked to join or subscribe, oldest first."""

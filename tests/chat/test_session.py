@@ -305,7 +305,7 @@ async def test_what_needs_no_waiting_overtakes_a_list_but_not_a_hello() -> None:
         greeting.start_worker = lambda line: nursery.start_soon(greeting.work, line, desk.finish)
         give(listing, "rooms", 1)
         give(listing, "ping", 2)
-        give(greeting, "hello", 1, guest="ann")
+        give(greeting, "hello", 1, token="pt_x")
         give(greeting, "ping", 2)
         assert greeting.state.phase is Phase.GREETING
         assert [envelope["id"] for envelope in said(listing)] == [2]

@@ -2,13 +2,10 @@
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chat.config import Config
-from chat.errors import ErrorCode, Refused
+from chat.cursors import to_cursor
 from chat.pressure_state import Change
-from chat.session_desk import from_cursor, to_cursor
 from storage import Conflict, StorageError
 from storage.testing import Fault
 from tests.sim.harness import SimClient, open_sim, virtual_time
@@ -28,25 +25,6 @@ async def _walk(client: SimClient, t: str, *, limit: int, **fields: object) -> l
         if "next" not in page:
             return pages
         cursor = {"cursor": page["next"]}
-
-
-@given(after=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_a_cursor_comes_back_as_what_it_was_made_of(after: str) -> None:
-    """Opaque to clients, exact for the server."""
-    assert from_cursor(to_cursor(after)) == after
-    assert to_cursor(after).isascii()
-
-
-@given(cursor=st.text(max_size=40))
-def test_whatever_a_client_makes_up_is_a_cursor_or_refused(cursor: str) -> None:
-    """Nothing but `bad_cursor` comes of it, and never a NUL or an empty text."""
-    try:
-        after = from_cursor(cursor)
-    except Refused as refused:
-        assert (refused.code, refused.field) == (ErrorCode.BAD_CURSOR, "cursor")  # noqa: PT017
-    else:
-        assert after
-        assert "\0" not in after
 
 
 @virtual_time

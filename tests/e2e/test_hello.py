@@ -7,6 +7,7 @@ import trio
 
 from chat.codec import Codec
 from chat.config import Config
+from storage import Unavailable
 from storage.testing import Fault
 from tests.e2e.scene import TEA, both, check_error, open_scene
 from tests.sim.harness import (
@@ -50,14 +51,26 @@ async def test_who_does_not_say_hello_is_told_and_closed_after_ten_seconds(codec
 async def test_who_said_hello_in_time_is_not_blamed_for_a_slow_database(codec: Codec) -> None:
     """A database that takes longer than a hello may is answered `unavailable` or `timeout`, not with 4507."""
     async with open_scene(codec) as scene:
+        token = (await (await scene.sim.open(codec)).hello("late"))["token"]
         scene.sim.faults["memberships"] = Fault(before_s=12)
         slow = await scene.sim.open(codec)
-        answer = await slow.refused("hello", guest="late")
+        answer = await slow.refused("hello", token=token)
         assert answer["code"] in {"unavailable", "timeout"}
         assert answer["temporary"] is True
         scene.sim.faults.clear()
-        await slow.hello("late")
+        await slow.request("hello", token=token)
         await slow.request("join", room=TEA)
+
+
+@both
+@virtual_time
+async def test_a_new_guest_waits_for_no_database(codec: Codec) -> None:
+    """There is nothing to be looked up of somebody who was never here: welcome, also while it is away."""
+    async with open_scene(codec) as scene:
+        scene.sim.faults["memberships"] = Fault(refusal=Unavailable("away"))
+        new = await scene.sim.open(codec)
+        welcome = await new.hello("new")
+        assert welcome["rooms"] == []
 
 
 BAD_HELLOS: Final[dict[str, tuple[dict[str, object], str]]] = {

@@ -60,13 +60,14 @@ async def test_a_database_that_does_not_answer_is_a_timeout(t: str, codec: Codec
 async def test_a_hello_without_a_database_may_be_said_again(codec: Codec) -> None:
     """`unavailable` while it is away, however long; welcome on the same connection when it is back."""
     async with open_scene(codec) as scene:
+        token = (await (await scene.sim.open(codec)).hello("early"))["token"]
         scene.sim.faults["memberships"] = AWAY
         early = await scene.sim.open(codec)
         for _ in range(8):
-            check_error(await early.refused("hello", guest="early"), "unavailable", retries=True)
+            check_error(await early.refused("hello", token=token), "unavailable", retries=True)
             await trio.sleep(2)
         scene.sim.faults.clear()
-        await early.hello("early")
+        await early.request("hello", token=token)
 
 
 @both
