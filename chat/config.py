@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Bytes = Annotated[int, Field(ge=1024, le=2**31)]
 
 EMBEDDED_POOL_MAX: Final = 40
-"""The embedded database takes 50 connections: some are left for operators."""
+"""For reads. The embedded database takes enough for these, every writer's, and an operator's."""
 
 _MIB: Final = 1024 * 1024
 
@@ -228,7 +228,7 @@ class Config(BaseSettings):
 
     # Storage
     writers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Batching writers; rooms are spread over them."""
+    """Batching writers, each with a connection of its own; rooms are spread over them."""
     writer_batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
     writer_batch_bytes: Bytes = _MIB
     """The largest batch of one transaction."""
@@ -236,7 +236,7 @@ class Config(BaseSettings):
     writer_backlog_bytes: Bytes = 64 * _MIB
     """What a writer holds while the database is away; above it sends get `unavailable`."""
     db_pool_size: Annotated[int, Field(ge=2, le=200)] = 8
-    """Connections to the database."""
+    """Connections to the database for reads; every writer has its own besides, and one is to spare."""
     db_timeout_s: Seconds = 10.0
     """For one query."""
     db_connect_timeout_s: Seconds = 10.0
@@ -301,11 +301,6 @@ class Config(BaseSettings):
                 self.subscribe_events > self.page_max,
                 ("subscribe_events", "page_max"),
                 "subscribe_events must not be above page_max",
-            ),
-            (
-                self.writers >= self.db_pool_size,
-                ("writers", "db_pool_size"),
-                "db_pool_size must be above writers, or reads wait for writes",
             ),
             (
                 self.embedded and self.db_pool_size > EMBEDDED_POOL_MAX,

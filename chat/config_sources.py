@@ -127,6 +127,7 @@ def load_config(
         config = Config(**known)  # type: ignore[arg-type]  # checking them is what this call is for
     except ValidationError as error:
         mistakes.extend(_explain(error, known, origins))
+        mistakes.extend(_contradictions_beside(error, known, origins))
         raise ConfigError(mistakes) from None
     if mistakes:
         raise ConfigError(mistakes)
@@ -190,6 +191,22 @@ def _explain(
             origin=origins.get(key, _DEFAULT),
             problem=f"{shown} is not allowed; {_allowed(field) or _reason(detail)}",
         )
+
+
+def _contradictions_beside(
+    error: ValidationError, given: Mapping[str, object], origins: Mapping[str, str]
+) -> Iterator[Mistake]:
+    """Contradictions between the settings that are each allowed: the model checks them only when all are."""
+    wrong = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+    if not wrong:
+        return
+    try:
+        Config(**{key: value for key, value in given.items() if key not in wrong})  # type: ignore[arg-type]  # as above
+    except ValidationError as rest:
+        # Defaults stand in for what is wrong: what they contradict is not what anybody wrote.
+        for mistake in _explain(rest, given, origins):
+            if wrong.isdisjoint(mistake.key.split(", ")):
+                yield mistake
 
 
 def _reason(detail: ErrorDetails) -> str:

@@ -44,7 +44,6 @@ def test_unknown_settings_are_refused() -> None:
         ({"room_mailbox": 500}, ("room_mailbox_reserve", "room_mailbox")),
         ({"presence_interval_min_s": 9.0}, ("presence_interval_min_s", "presence_interval_max_s")),
         ({"page_max": 10}, ("subscribe_events", "page_max")),
-        ({"writers": 8}, ("writers", "db_pool_size")),
         ({"db_pool_size": 41}, ("db_pool_size", "database_url")),
         ({"writer_backlog_rows": 100}, ("writer_batch_rows", "writer_backlog_rows")),
         ({"writer_backlog_bytes": 2048}, ("writer_batch_bytes", "writer_backlog_bytes")),
@@ -62,6 +61,13 @@ def test_settings_that_contradict_each_other_are_refused(
     cause = refused.value.errors()[0].get("ctx", {})["error"]
     assert isinstance(cause, CrossCheckError)
     assert [problem[0] for problem in cause.problems] == [names]
+
+
+def test_writers_take_no_connections_from_reads() -> None:
+    """They have a pool of their own: as many of them as are allowed go with the smallest pool for reads."""
+    config = Config(writers=64, db_pool_size=2)
+
+    assert (config.writers, config.db_pool_size) == (64, 2)
 
 
 @pytest.mark.parametrize(

@@ -128,15 +128,33 @@ def test_every_mistake_is_told_at_once_with_its_place_and_what_is_allowed(toml: 
 
 def test_contradictions_name_both_settings_and_both_places() -> None:
     """Two settings that do not go together are one mistake with two places."""
-    assert mistakes({"PARLEY_PONG_TIMEOUT_S": "30"}, writers=9) == [
+    assert mistakes({"PARLEY_PONG_TIMEOUT_S": "30"}, db_pool_size=41) == [
         (
             "pong_timeout_s, heartbeat_s (PARLEY_PONG_TIMEOUT_S, default): "
             "pong_timeout_s must be below heartbeat_s, or pings overlap"
         ),
         (
-            "writers, db_pool_size (--writers, default): db_pool_size must be above writers, "
-            "or reads wait for writes"
+            "db_pool_size, database_url (--db-pool-size, default): "
+            "db_pool_size must be at most 40 with the embedded database"
         ),
+    ]
+
+
+def test_contradictions_are_told_beside_other_mistakes() -> None:
+    """A bad port hides no contradiction elsewhere; what only a stand-in for a bad value contradicts is none."""
+    assert mistakes({"PARLEY_PORT": "80000", "PARLEY_HEARTBEAT_S": "5", "PARLEY_DB_POOL_SIZE": "41"}) == [
+        "port (PARLEY_PORT): '80000' is not allowed; allowed: a whole number from 0 to 65535",
+        (
+            "pong_timeout_s, heartbeat_s (default, PARLEY_HEARTBEAT_S): "
+            "pong_timeout_s must be below heartbeat_s, or pings overlap"
+        ),
+        (
+            "db_pool_size, database_url (PARLEY_DB_POOL_SIZE, default): "
+            "db_pool_size must be at most 40 with the embedded database"
+        ),
+    ]
+    assert mistakes({"PARLEY_PONG_TIMEOUT_S": "30", "PARLEY_HEARTBEAT_S": "long"}) == [
+        "heartbeat_s (PARLEY_HEARTBEAT_S): 'long' is not allowed; allowed: a number above 0 up to 86400"
     ]
 
 
