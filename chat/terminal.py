@@ -25,7 +25,16 @@ from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, Rew
 from chat.first_dial import FirstDial
 from chat.outbound import Delivery, Outgoing
 from chat.terminal_input import Console
-from chat.terminal_text import HELP, Command, format_event, parse_line, printable, quote, room_name_problem
+from chat.terminal_text import (
+    HELP,
+    Command,
+    format_event,
+    parse_count,
+    parse_line,
+    printable,
+    quote,
+    room_name_problem,
+)
 
 STORE_TIMEOUT_S: Final = 60.0
 """At the end of the input: for the last messages to be stored, reconnecting included."""
@@ -168,10 +177,14 @@ class Terminal:
                     await self._settled.wait()
             else:
                 self._mine[outgoing.cid] = outgoing
+                if not client.connected:
+                    self._show(f"… {quote(body)} (when connected)")
                 return
 
-    async def wait_stored(self) -> None:
+    async def wait_stored(self, client: Client) -> None:
         """Wait until no message is on its way, for `STORE_TIMEOUT_S` at most."""
+        if self._mine and not client.connected:
+            self._show(f"-- waiting for {len(self._mine)} to be stored, {STORE_TIMEOUT_S:.0f} s at most")
         with trio.move_on_after(STORE_TIMEOUT_S):
             while self._mine:
                 self._settled = trio.Event()
@@ -234,7 +247,10 @@ class Terminal:
         self._show(f"-- you left {printable(room)}" + (f", you talk in {self._room}" if self._room else ""))
 
     async def _history(self, client: Client, argument: str) -> None:
-        wanted = min(int(argument), HISTORY_MAX) if argument.isdecimal() else HISTORY_DEFAULT
+        wanted = parse_count(argument, most=HISTORY_MAX) if argument else HISTORY_DEFAULT
+        if wanted is None:
+            self._show(f"-- how many? /history takes a number, such as {HISTORY_DEFAULT}")
+            return
         events: list[Envelope] = []
         before: int | None = None
         while len(events) < wanted:
@@ -340,4 +356,4 @@ async def _talk(client: Client, terminal: Terminal, lines: AsyncIterator[str], r
         command = parse_line(line)
         if command is not None and not await terminal.obey(client, command):
             break
-    await terminal.wait_stored()
+    await terminal.wait_stored(client)

@@ -110,3 +110,12 @@ def parse_line(line: str) -> Command | None:
     if name == "me" and argument.strip():
         return Command("say", text)
     return Command(name.lower(), argument.strip())
+
+
+def parse_count(text: str, *, most: int) -> int | None:
+    """A number from 1, `most` where it is above that; None where the text is none."""
+    digits = text.lstrip("0")
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    # By length first: Python converts no more than some thousand digits.
+    return most if len(digits) > len(str(most)) else min(int(digits), most)

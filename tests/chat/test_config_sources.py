@@ -141,7 +141,7 @@ def test_contradictions_name_both_settings_and_both_places() -> None:
 
 
 def test_contradictions_are_told_beside_other_mistakes() -> None:
-    """A bad port hides no contradiction elsewhere; what only a stand-in for a bad value contradicts is none."""
+    """A bad port hides no contradiction elsewhere; what only a stand-in for one contradicts is none."""
     assert mistakes({"PARLEY_PORT": "80000", "PARLEY_HEARTBEAT_S": "5", "PARLEY_DB_POOL_SIZE": "41"}) == [
         "port (PARLEY_PORT): '80000' is not allowed; allowed: a whole number from 0 to 65535",
         (

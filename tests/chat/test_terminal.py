@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from chat.client import ClientOptions
@@ -128,6 +129,48 @@ async def test_a_broken_connection_is_told_in_one_line_and_survived(autojump_clo
         assert done.shown[1].startswith("-- the connection broke (1006): again in ")
         assert done.shown[2:4] == ["-- connected again", "22:13 #1 other: meanwhile"]
         assert done.shown[-1] == "✓ #2 after"
+
+
+async def test_what_is_said_without_a_connection_is_told_to_wait(autojump_clock: MockClock) -> None:
+    """Nobody wonders where a line went: it waits, the end of the input waits for it, and it is stored."""
+    del autojump_clock
+    async with open_fake_server() as server:
+
+        async def break_it() -> None:
+            server.cut()
+            server.refusing_dials = 1
+            await trio.testing.wait_all_tasks_blocked()
+
+        done = await talk(server, [break_it, "meanwhile"])
+
+        assert done.code == 0
+        assert done.shown[2:4] == [
+            "… meanwhile (when connected)",
+            "-- waiting for 1 to be stored, 60 s at most",
+        ]
+        assert done.shown[-1] == "✓ #1 meanwhile"
+
+
+@pytest.mark.parametrize("number", ["some", "0", "-1", "1.5", "2 3"])
+async def test_a_history_of_no_number_is_told(number: str, autojump_clock: MockClock) -> None:
+    """What is no number of messages is not taken for another one."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        server.speak("lobby", "one")
+        done = await talk(server, [f"/history {number}"])
+
+        assert done.shown[-1] == "-- how many? /history takes a number, such as 20"
+
+
+async def test_a_history_of_absurd_length_is_cut_to_what_there_is(autojump_clock: MockClock) -> None:
+    """Any number of digits is a number."""
+    del autojump_clock
+    async with open_fake_server() as server:
+        server.speak("lobby", "one")
+        done = await talk(server, [f"/history {'9' * 5000}", f"/history {'0' * 5000}1"])
+
+        assert done.code == 0
+        assert done.shown.count("-- 1 of lobby's log") == 2
 
 
 async def test_the_end_of_the_server_ends_the_terminal(autojump_clock: MockClock) -> None:
