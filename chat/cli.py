@@ -48,6 +48,8 @@ _DEFAULT_URL: Final = "ws://127.0.0.1:8000/ws"
 _DAY_MS: Final = 86_400_000
 _DAYS_MAX: Final = 36_500
 _SPEED_MAX: Final = 1e9
+_PORT_MAX: Final = 65_535
+_PORT_DIGITS: Final = 5
 _OPTIONS: Final[Mapping[str, str]] = {"rate_limits": "--no-rate-limits"}
 """Options that are not called as their settings are."""
 _DATABASE_KEYS: Final = ("data_dir", "database_url")
@@ -427,21 +429,31 @@ def _client_url(url: str | None) -> str:
     Raises:
         UsageMistake: no WebSocket address.
     """
+    told_by = "--url" if url else "PARLEY_URL"
     url = url or os.environ.get("PARLEY_URL")
     if not url:
         host = os.environ.get("PARLEY_HOST") or "127.0.0.1"
         port = os.environ.get("PARLEY_PORT") or "8000"
+        if not _is_port(port):
+            raise UsageMistake(
+                f"PARLEY_PORT {port} is no port to connect to: name one, or the server's --url"
+            )
         url = _reachable(f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws")
     try:
         _, host, port_number, _ = split_url(url)
     except ValueError as error:
-        raise UsageMistake(f"--url {url}: {error}") from error
+        raise UsageMistake(f"{told_by} {url}: {error}") from error
     scheme, told, _ = url.partition("://")
     if told and scheme in {"http", "https"}:
         where = f"[{host}]" if ":" in host else host
         better = f"{'wss' if scheme == 'https' else 'ws'}://{where}:{port_number}/ws"
         raise UsageMistake(f"{url} is no WebSocket address: use --url {better}")
     return url
+
+
+def _is_port(text: str) -> bool:
+    digits = text.isascii() and text.isdecimal() and len(text) <= _PORT_DIGITS
+    return digits and 0 < int(text) <= _PORT_MAX
 
 
 def _reachable(url: str) -> str:

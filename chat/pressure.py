@@ -60,7 +60,8 @@ class PressureGovernor:
 
     def apply(self, change: Change) -> None:
         """Act on a new level and tell everybody."""
-        log.warning("pressure.changed", level=change.level, reason=change.reason)
+        # Not `level`: that is the log's own key, for how serious the event is.
+        log.warning("pressure.changed", pressure=change.level, reason=change.reason)
         self._presence.set_pressure(change.level)
         if change.level >= LEVEL_MAX:
             self._readiness.overload("pressure", change.reason)

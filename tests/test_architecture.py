@@ -275,3 +275,19 @@ def test_only_the_command_line_configures_logging() -> None:
     }
 
     assert not guilty
+
+
+def test_no_event_is_logged_with_a_key_of_the_logs_own() -> None:
+    """What is given as `level`, `timestamp` or `event` would be overwritten, and lost without a word."""
+    own = {"level", "timestamp", "event"}
+    guilty = {
+        f"{name}:{call.lineno}"
+        for name, module in modules().items()
+        for call in ast.walk(ast.parse(module.source))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"debug", "info", "warning", "error", "exception", "critical"}
+        and any(keyword.arg in own for keyword in call.keywords)
+    }
+
+    assert not guilty

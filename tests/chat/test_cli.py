@@ -109,6 +109,29 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     assert said.startswith(line)
 
 
+@pytest.mark.parametrize("port", ["eighty", "0", "-1", "70000", "9" * 5000, "٨٠"])
+def test_a_variable_that_names_no_port_is_told_by_its_own_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """Nobody is told about an option that was not given; a server's "any port" is no port to connect to."""
+    monkeypatch.setenv("PARLEY_PORT", port)
+
+    assert main(["connect"]) == EXIT_USAGE
+    (said,) = complaint(capsys)
+    assert said.startswith(f"parley: PARLEY_PORT {port} is no port")
+
+
+def test_an_address_from_the_environment_is_told_by_its_own_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is at fault, not the option."""
+    monkeypatch.setenv("PARLEY_URL", "ftp://x")
+
+    assert main(["connect"]) == EXIT_USAGE
+    (said,) = complaint(capsys)
+    assert said.startswith("parley: PARLEY_URL ftp://x: ")
+
+
 def test_config_check_prints_every_setting_with_its_place(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

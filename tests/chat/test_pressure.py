@@ -112,7 +112,9 @@ async def test_a_new_level_is_told_to_those_who_are_welcomed_and_acted_on() -> N
         (3,),
         (0,),
     ]
-    assert [entry["event"] for entry in logged] == ["pressure.changed"] * 6
+    assert [(entry["event"], entry["pressure"]) for entry in logged] == [
+        ("pressure.changed", level) for level in (1, 2, 3, 4, 3, 0)
+    ]
 
 
 async def test_who_comes_later_is_told_the_present_level_and_nothing_while_all_is_calm() -> None:
