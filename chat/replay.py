@@ -69,7 +69,7 @@ async def run_replay(
         dial: in place of TCP.
 
     Returns:
-        0 when every history is as played, 1 with the differences printed when not.
+        0 when every history equals its file, 1 with the differences printed when not.
 
     Raises:
         TranscriptError: a file is no transcript, or two files would share a room.

@@ -1,4 +1,4 @@
-"""PURE: whether a room's history is what was played: same order, same bytes, same author, nothing twice."""
+"""PURE: whether a room's history is its file: same order, same bytes, same author, nothing twice."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -10,12 +10,13 @@ EVIDENCE_MAX: Final = 10
 
 
 class Said(NamedTuple):
-    """One message that was played.
+    """One message of a file.
 
     Attributes:
         line: of the file.
-        by: the author's user id.
+        by: the user id that its author came in with.
         name: the author's display name.
+        cid: under which it was sent.
     """
 
     line: int
@@ -26,11 +27,11 @@ class Said(NamedTuple):
 
 
 def compare(source: str, said: Sequence[Said], after: int, history: Iterable[Envelope]) -> list[str]:
-    """Every difference in words, at most `EVIDENCE_MAX` and a count; empty when all is as played.
+    """Every difference in words, at most `EVIDENCE_MAX` and a count; empty when all is as it was written.
 
     Args:
         source: the file's name.
-        said: what was played, in order.
+        said: what the file has to say, in order.
         after: the room's head before the first of it.
         history: the room's events after that, all of them, as the server tells them.
     """
@@ -58,7 +59,7 @@ def compare(source: str, said: Sequence[Said], after: int, history: Iterable[Env
     for missing in expected:
         found.append(f"{source}:{missing.line}: {missing.name!r} {missing.body!r} is not in the history")
     if count != len(said):
-        found.insert(0, f"{source}: {len(said)} messages were played, the history has {count}")
+        found.insert(0, f"{source}: {len(said)} messages are in the file, the history has {count}")
     hidden = len(found) - EVIDENCE_MAX
     return [*found[:EVIDENCE_MAX], f"{source}: and {hidden} more"] if hidden > 0 else found
 

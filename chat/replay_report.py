@@ -17,7 +17,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
         deliveries: events that reached a connection, one's own included.
         elapsed_s: from the first line to the last `ok`, the check not included.
         ok_p50_ms: from a message's first sending to its `ok`.
-        differences: what the check found; empty when every history is as played.
+        differences: what the check found; empty when every history equals its file.
     """
 
     files: int
@@ -41,14 +41,13 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_lines(self) -> list[str]:
         """For people."""
-        verdict = (
-            [f"DIFFERENT: {difference}" for difference in self.differences]
-            if self.differences
-            else [f"every history is as played: {self.messages} messages in {self.files} rooms"]
-        )
+        where = f"{_count(self.messages, 'message')} in {_count(self.files, 'room')}"
+        verdict = [f"DIFFERENT: {difference}" for difference in self.differences]
+        verdict = verdict or [f"every history equals its file: {where}"]
         left_out = f", {self.left_out} without text left out" if self.left_out else ""
-        reconnects = f", {self.reconnects} reconnects" if self.reconnects else ""
-        played = f"{self.messages} messages of {self.nicknames} nicknames in {self.elapsed_s:.1f} s"
+        reconnects = f", {_count(self.reconnects, 'reconnect')}" if self.reconnects else ""
+        who = f"{_count(self.messages, 'message')} of {_count(self.nicknames, 'nickname')}"
+        played = f"{who} in {self.elapsed_s:.1f} s"
         ok_ms = f"p50 {self.ok_p50_ms:.1f} ms, p99 {self.ok_p99_ms:.1f} ms, most {self.ok_max_ms:.1f} ms"
         return [
             f"{played}{left_out}{reconnects}",
@@ -56,6 +55,10 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.deliveries_per_s:.0f} deliveries/s ({self.deliveries} in all)",
             *verdict,
         ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def percentile(sorted_values: Sequence[float], percent: float) -> float:

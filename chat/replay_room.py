@@ -174,10 +174,17 @@ class RoomPlayer:
             self.differences += [f"{self._source}: {words}" for words in person.missed]
 
     def _as_said(self) -> list[Said]:
-        return [
-            Said(line.number, person.user_id, person.name, outgoing.cid, outgoing.body)
-            for line, person, outgoing in self._said
-        ]
+        """What the file has to say, by its own words: what the players did is no witness of it."""
+        played = {line.number: (person, outgoing) for line, person, outgoing in self._said}
+        names = self._transcript.names
+        said: list[Said] = []
+        for line in self._transcript.lines:
+            if line.body is None:
+                continue
+            who = played.get(line.number)
+            by, cid = ("", "") if who is None else (who[0].user_id, who[1].cid)
+            said.append(Said(line.number, by, names[line.nick], cid, line.body))
+        return said
 
 
 async def _read_history(client: Client, room: str, after: int) -> list[Envelope]:

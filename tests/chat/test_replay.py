@@ -8,8 +8,10 @@ from typing import cast
 import pytest
 from trio.testing import MockClock
 
+from chat.outbound import Outgoing
 from chat.replay import run_replay
 from chat.replay_check import EVIDENCE_MAX, Said, compare
+from chat.replay_person import Person
 from chat.replay_plan import TranscriptError, display_names, read_transcript, room_name
 from chat.replay_report import percentile
 from chat.replay_room import ReplayError
@@ -94,6 +96,26 @@ async def test_a_second_replay_checks_what_it_adds(autojump_clock: MockClock, tm
         assert codes == [0, 0, 0]
         assert [event["body"] for event in server.room("irc-day").events] == BODIES * 2
         assert [len(room.events) for room in server.rooms.values()] == [10, 5]
+
+
+async def test_the_file_is_the_witness_and_not_what_was_sent(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A replay that sends other words than the file's finds that its histories are not its files."""
+    del autojump_clock
+    say = Person.say
+
+    async def shout(person: Person, body: str) -> Outgoing:
+        return await say(person, body.upper())
+
+    monkeypatch.setattr(Person, "say", shout)
+    async with open_fake_server() as server:
+        server.intercept = answer_room
+        code, shown = await replay(server, write_channel(tmp_path / "day.jsonl"))
+
+    assert code == 1
+    first, *_ = json.loads(shown[0])["differences"]
+    assert first == "day.jsonl:1: #1 body: played 'hello', the history has 'HELLO'"
 
 
 async def test_a_rate_limit_delays_and_reorders_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ async def test_a_recorded_channel_is_stored_as_it_was(tmp_path: Path) -> None:
         bad_frames = await server.metric("parley_bad_frames_total")
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert "every history is as played" in first.stdout
+    assert "every history equals its file" in first.stdout
     assert [event.body for event in history if event.is_message] == bodies() * 2
     report = json.loads(again.stdout)
     assert again.returncode == 0
