@@ -82,8 +82,14 @@ def dial_tcp(host: str, port: int, tls: ssl.SSLContext | None) -> Dial:
     """Connections over TCP, and TLS where a context is given."""
 
     async def dial() -> trio.abc.Stream:
-        if tls is None:
-            return await trio.open_tcp_stream(host, port)
-        return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=tls, https_compatible=True)
+        try:
+            if tls is None:
+                return await trio.open_tcp_stream(host, port)
+            return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=tls, https_compatible=True)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # trio's summary of all addresses that were tried speaks of its own work.
+            raise OSError(f"no server answers at {host}:{port}") from error
 
     return dial

@@ -1,10 +1,12 @@
 """The client against a scripted server, in memory and on the virtual clock."""
 
 import re
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
 from random import Random
+from socket import socket
 from typing import cast
 
 import pytest
@@ -22,6 +24,7 @@ from chat.client_errors import (
     RequestTimeout,
 )
 from chat.client_feed import Connected, Disconnected, Notice, Update
+from chat.client_options import dial_tcp
 from chat.client_state import EventAdded, Left, Rewound, WasReset
 from chat.outbound import Delivery, Outgoing
 from tests.chat.fake_server import Envelope, FakeServer, FakeSession, Refusals, open_fake_server
@@ -555,3 +558,13 @@ def test_addresses_are_read_with_their_defaults() -> None:
     assert split_url("localhost:8000") == (False, "localhost", 8000, "/ws")
     with pytest.raises(ValueError, match="no WebSocket address"):
         split_url("ftp://x")
+
+
+@pytest.mark.parametrize("tls", [None, ssl.create_default_context()], ids=["plain", "tls"])
+async def test_an_address_where_nobody_listens_is_told_as_such(tls: ssl.SSLContext | None) -> None:
+    """What people read is about the server, not about the attempts."""
+    with socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(OSError, match=f"^no server answers at 127.0.0.1:{port}$"):
+            await dial_tcp("127.0.0.1", port, tls)()
