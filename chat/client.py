@@ -38,6 +38,7 @@ from chat.client_options import (
     ClientStatistics,
     Dial,
     Encoding,
+    authority,
     dial_tcp,
     split_url,
 )
@@ -529,7 +530,7 @@ async def open_client(
     client = Client(
         hello=hello,
         dial=dial or dial_tcp(host, port, ssl.create_default_context() if tls else None),
-        host=f"{host}:{port}",
+        host=authority(host, port),
         resource=resource,
         codec=codec,
         decode=decode or codec.decode_envelope,

@@ -78,6 +78,11 @@ def split_url(url: str) -> tuple[bool, str, int, str]:
     return tls, parts.hostname, parts.port or (443 if tls else 80), resource
 
 
+def authority(host: str, port: int) -> str:
+    """Host and port as a URL and a `Host` header have them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def dial_tcp(host: str, port: int, tls: ssl.SSLContext | None) -> Dial:
     """Connections over TCP, and TLS where a context is given."""
 
@@ -90,6 +95,6 @@ def dial_tcp(host: str, port: int, tls: ssl.SSLContext | None) -> Dial:
             if error.errno is not None:
                 raise
             # trio's summary of all addresses that were tried speaks of its own work.
-            raise OSError(f"no server answers at {host}:{port}") from error
+            raise OSError(f"no server answers at {authority(host, port)}") from error
 
     return dial

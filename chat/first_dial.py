@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from chat.client_errors import ConnectFailed
-from chat.client_options import Dial, dial_tcp, split_url
+from chat.client_options import Dial, authority, dial_tcp, split_url
 
 FIRST_DIAL_S: Final = 5.0
 """For the first connection."""
@@ -24,7 +24,7 @@ class FirstDial:
 
     def __init__(self, url: str, dial: Dial | None = None) -> None:
         tls, host, port, _ = split_url(url)
-        self._where = f"{host}:{port}"
+        self._where = authority(host, port)
         self._inner = dial or dial_tcp(host, port, ssl.create_default_context() if tls else None)
         self._first: trio.abc.Stream | None = None
 

@@ -1,11 +1,13 @@
 """HTTP and the handshake: every request that is no proper one gets its status (protocol.md 1, 9)."""
 
+from random import Random
 from typing import Final
 
 import pytest
 import trio
 import trio.testing
 
+from chat.client import open_client
 from chat.codec import JSON
 from chat.config import Config
 from tests.e2e.scene import open_scene
@@ -112,6 +114,22 @@ async def test_names_may_be_added_and_elsewhere_than_on_loopback_all_are_served(
         for host in sorted(ASKED_FOR):
             status = await SimClient(sim.dial(), JSON).upgrade(upgrade_request(host=host))
             assert status == (101 if host in served else 421)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://[::1]:8000/ws", "ws://127.0.0.1:8000/ws", "ws://localhost:8000/ws", "ws://localhost/ws"]
+)
+@virtual_time
+async def test_our_client_asks_for_loopback_by_a_name_that_is_served(url: str) -> None:
+    """Under every name of this machine, IPv6 in its brackets."""
+    async with open_sim() as sim:
+
+        async def dial() -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return sim.dial()
+
+        async with open_client(url, guest="ann", rng=Random(1), dial=dial) as client:  # noqa: S311
+            assert client.connected
 
 
 @virtual_time
