@@ -28,6 +28,8 @@ async def test_five_kills_of_postgres_under_load_lose_no_ok(tmp_path: Path) -> N
             await kill_postgres(server)
             await load.more_told(200)
             await load.check_told()
+            await load.check(in_order=True)
+            load.resume()
         await load.more_told(1000)
         await load.check(in_order=True)
 

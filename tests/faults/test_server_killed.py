@@ -13,6 +13,8 @@ from tests.faults.load import Load, Shape, open_load
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
 KILLS: Final = 10
+CHECK_EVERY: Final = 3
+"""Kills between two checks of everything: what is on its way then lives through several of them."""
 SEED: Final = 20_261
 
 
@@ -20,12 +22,15 @@ async def test_ten_kills_of_the_server_under_load_lose_no_ok(tmp_path: Path) -> 
     """Ten kill -9 at random moments: every ok is stored once, and every client shows what is stored."""
     rng = Random(SEED)  # noqa: S311  a test's choices
     async with open_server(tmp_path) as server, open_load(server) as load:
-        for _ in range(KILLS):
+        for kill in range(1, KILLS + 1):
             await load.more_told(rng.randrange(300, 1500))
             await server.kill()
             await server.start()
             await load.all_connected()
             await load.check_told()
+            if kill % CHECK_EVERY == 0:
+                await load.check(in_order=True)
+                load.resume()
         await load.more_told(1000)
         await load.check(in_order=True)
 
