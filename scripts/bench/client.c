@@ -7,8 +7,8 @@
  * idempotency key and the request id are digits of fixed width that are patched in place. The client
  *   1. connects, `window` at a time, each going through its steps (the connect storm);
  *   2. waits `settle_ms`;
- *   3. sends `rate` frames a second on an open loop, round robin over rooms and their members, for `warmup_ms`
- *      and then `measure_ms`. Send number i is due at t0 + i / rate, whatever happened to those before it, and
+ *   3. sends `rate` frames a second (0: none, the connections idle) on an open loop, round robin over rooms and
+ *      their members, for `warmup_ms` and then `measure_ms`. Send number i is due at t0 + i / rate, whatever happened to those before it, and
  *      carries that due time: latency counts from it, so a stall is paid for by every send it delayed;
  *   4. waits up to `drain_ms` for every delivery and every ok;
  *   5. prints one JSON object and exits with 0. A server that refuses or dies shows as counts in it.
@@ -40,6 +40,8 @@
 #define SNAPSHOTS_MAX 64
 #define READ_BYTES (1 << 20)
 #define PENDING_MAX (1 << 20)
+#define TAIL_MAX (1 << 20)
+#define PIDS_MAX 64
 #define SEC 1000000000ull
 
 enum { ID_NONE, ID_BINARY, ID_DIGITS };
@@ -56,8 +58,8 @@ typedef struct {
     uint64_t started_ns, first_seq, last_seq, events;
     Step *script;
     Blob frame;
-    uint8_t *left, *pending;              /* half a frame received; bytes the socket would not take */
-    uint32_t left_size, pending_size;
+    uint8_t *left, *pending, *tail;       /* half a frame received; bytes the socket would not take; half a message */
+    uint32_t left_size, pending_size, tail_size;
 } Conn;
 typedef struct { uint64_t counts[BUCKETS], total, max; } Histogram;
 typedef struct {
@@ -66,7 +68,7 @@ typedef struct {
 
 static Conn *conns;
 static uint32_t n_conns, n_rooms, id_kind, seq_kind;
-static Blob time_marker, ok_marker, error_marker, seq_marker;
+static Blob time_marker, ok_marker, error_marker, seq_marker, delimiter, ping, pong;
 static uint32_t *members, *member_start, *room_sends;
 static uint8_t *answered;
 static uint64_t total_sends, sent, events, oks, expected_events;
@@ -75,7 +77,7 @@ static uint64_t measure_from_ns, measure_to_ns, t0_ns;
 static double rate;
 static Histogram delivery, ok_latency, lateness, setup;
 static char first_error[600];
-static int poll_fd, server_pid, cores[2] = {0, 1};
+static int poll_fd, server_pids[PIDS_MAX], n_pids, cores[2] = {0, 1};
 static uint16_t port;
 static struct in_addr host;
 static uint8_t *read_buffer;
@@ -141,17 +143,17 @@ static size_t slurp(const char *path, char *into, size_t room) {
 static Snapshot take_snapshot(void) {
     char path[64], text[65536];
     Snapshot s = {.at_ns = now_ns(), .events = events, .oks = oks, .sent = sent};
-    unsigned long user = 0, kernel = 0, pages = 0;
-    if (server_pid) {
-        snprintf(path, sizeof path, "/proc/%d/stat", server_pid);
+    for (int i = 0; i < n_pids; i++) {
+        unsigned long user = 0, kernel = 0, pages = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", server_pids[i]);
         if (slurp(path, text, sizeof text)) {
             char *rest = strrchr(text, ')');   /* the name may hold spaces */
             if (rest && sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel) == 2)
-                s.server_ticks = user + kernel;
+                s.server_ticks += user + kernel;
         }
-        snprintf(path, sizeof path, "/proc/%d/statm", server_pid);
+        snprintf(path, sizeof path, "/proc/%d/statm", server_pids[i]);
         if (slurp(path, text, sizeof text) && sscanf(text, "%*u %lu", &pages) == 1)
-            s.rss_bytes = pages * (unsigned long)sysconf(_SC_PAGESIZE);
+            s.rss_bytes += pages * (unsigned long)sysconf(_SC_PAGESIZE);
     }
     if (slurp("/proc/stat", text, sizeof text))
         for (int i = 0; i < 2; i++) {
@@ -288,6 +290,11 @@ static void on_event(Conn *c, const uint8_t *data, size_t size, uint32_t at, uin
     c->last_seq = seq;
 }
 
+/* When a send is due; for ever where none is sent. */
+static uint64_t due_ns(uint64_t index) {
+    return rate > 0 ? t0_ns + (uint64_t)((double)index * 1e9 / rate) : UINT64_MAX;
+}
+
 static void on_ok(const uint8_t *data, size_t size, uint32_t at, uint64_t now) {
     const uint8_t *id_at = data + at + ok_marker.size;
     uint64_t id = id_kind == ID_BINARY ? big_endian(id_at, data + size, 4) : digits(id_at, data + size);
@@ -295,18 +302,12 @@ static void on_ok(const uint8_t *data, size_t size, uint32_t at, uint64_t now) {
     if (id < FIRST_ID || index >= sent) { unknown_ids++; return; }
     if (answered[index]++) { duplicates++; return; }
     oks++;
-    uint64_t due = t0_ns + (uint64_t)((double)index * 1e9 / rate);
+    uint64_t due = due_ns(index);
     if (due >= measure_from_ns && due < measure_to_ns) record(&ok_latency, now > due ? now - due : 0);
 }
 
-static void on_frame(Conn *c, uint8_t opcode, const uint8_t *data, size_t size, uint64_t now) {
-    if (opcode == 9) {
-        uint8_t pong[6 + 125] = {0x8a, (uint8_t)(0x80 | size)};   /* masked with zeros */
-        if (size <= 125) { memcpy(pong + 6, data, size); put(c, pong, (uint32_t)(6 + size)); }
-        pings++;
-        return;
-    }
-    if (opcode == 8) { closes++; note("the server closed:", data, size); return; }
+static void on_message(Conn *c, const uint8_t *data, size_t size, uint64_t now) {
+    if (ping.size && size == ping.size && !memcmp(data, ping.at, size)) { pings++; put(c, pong.at, pong.size); return; }
     if (c->step != STEP_LIVE) {
         if (find(data, size, c->script[c->step].marker, NONE) != NONE) step_done(c);
         else if (find(data, size, error_marker, NONE) != NONE) { note("refused:", data, size); errno = 0; lose(c, "refused"); }
@@ -318,6 +319,39 @@ static void on_frame(Conn *c, uint8_t opcode, const uint8_t *data, size_t size, 
     if (at != NONE) { on_ok(data, size, at, now); return; }
     if (find(data, size, error_marker, NONE) != NONE) { errors++; note("error:", data, size); return; }
     others++;
+}
+
+/* The next piece of a stream of messages, which frames cut anywhere. */
+static void on_piece(Conn *c, const uint8_t *data, size_t size, uint64_t now) {
+    uint8_t *joined = NULL;
+    if (c->tail_size) {
+        joined = c->tail = realloc(c->tail, c->tail_size + size);
+        memcpy(joined + c->tail_size, data, size);
+        data = joined;
+        size += c->tail_size;
+    }
+    for (const uint8_t *at; c->fd >= 0 && (at = memmem(data, size, delimiter.at, delimiter.size));) {
+        on_message(c, data, (size_t)(at - data), now);
+        size -= (size_t)(at - data) + delimiter.size;
+        data = at + delimiter.size;
+    }
+    if (size > TAIL_MAX) { errno = EMSGSIZE; lose(c, "a message is too large:"); size = 0; }
+    if (!joined && size) c->tail = malloc(size);
+    if (size) memmove(c->tail, data, size);
+    else if (joined) { free(joined); c->tail = NULL; }
+    c->tail_size = (uint32_t)size;
+}
+
+static void on_frame(Conn *c, uint8_t opcode, const uint8_t *data, size_t size, uint64_t now) {
+    if (opcode == 9) {
+        uint8_t pong[6 + 125] = {0x8a, (uint8_t)(0x80 | size)};   /* masked with zeros */
+        if (size <= 125) { memcpy(pong + 6, data, size); put(c, pong, (uint32_t)(6 + size)); }
+        pings++;
+        return;
+    }
+    if (opcode == 8) { closes++; note("the server closed:", data, size); return; }
+    if (delimiter.size) on_piece(c, data, size, now);
+    else on_message(c, data, size, now);
 }
 
 static void on_readable(Conn *c) {
@@ -436,7 +470,7 @@ static void load(const char *path) {
     }
     close(fd);
     script_end = cursor + info.st_size;
-    if (info.st_size < 8 || memcmp(cursor, "PBENCH01", 8)) { errno = EINVAL; die(path); }
+    if (info.st_size < 8 || memcmp(cursor, "PBENCH02", 8)) { errno = EINVAL; die(path); }
     cursor += 8;
     n_conns = take_u32();
     n_rooms = take_u32();
@@ -446,6 +480,9 @@ static void load(const char *path) {
     ok_marker = take_blob();
     error_marker = take_blob();
     seq_marker = take_blob();
+    delimiter = take_blob();
+    ping = take_blob();
+    pong = take_blob();
     conns = calloc(n_conns, sizeof *conns);
     members = calloc(n_conns, sizeof *members);
     member_start = calloc(n_rooms + 2, sizeof *member_start);
@@ -479,6 +516,13 @@ static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwi
     return otherwise;
 }
 
+/* The server's processes: pids=12,13 */
+static void take_pids(int argc, char **argv) {
+    for (int i = 2; i < argc; i++)
+        if (!strncmp(argv[i], "pids=", 5))
+            for (char *at = argv[i] + 4; *at && n_pids < PIDS_MAX;) server_pids[n_pids++] = (int)strtol(at + 1, &at, 10);
+}
+
 static void print_histogram(const char *name, const Histogram *h) {
     printf("\"%s\":{\"count\":%llu,\"p50_ns\":%llu,\"p90_ns\":%llu,\"p99_ns\":%llu,\"p999_ns\":%llu,\"max_ns\":%llu},", name,
            (unsigned long long)h->total, (unsigned long long)quantile(h, 0.5), (unsigned long long)quantile(h, 0.9),
@@ -506,7 +550,7 @@ int main(int argc, char **argv) {
     load(argv[1]);
     port = (uint16_t)option(argc, argv, "port", 0);
     host.s_addr = htonl((uint32_t)option(argc, argv, "host", 0x7f000001));
-    server_pid = (int)option(argc, argv, "pid", 0);
+    take_pids(argc, argv);
     cores[0] = (int)option(argc, argv, "server_core", 0);
     cores[1] = (int)option(argc, argv, "client_core", 1);
     rate = (double)option(argc, argv, "rate_milli", 0) / 1000.0;
@@ -533,18 +577,18 @@ int main(int argc, char **argv) {
 
     Snapshot shots[SNAPSHOTS_MAX];
     uint64_t n_shots = 0, settled_others = others;
-    if (total_sends && live) {
+    if (measure && live) {
         t0_ns = now_ns() + 20000000;
         measure_from_ns = t0_ns + warmup;
         measure_to_ns = measure_from_ns + measure;
         while (n_shots <= slices) {
-            uint64_t now = now_ns(), due = t0_ns + (uint64_t)((double)sent * 1e9 / rate);
+            uint64_t now = now_ns(), due = due_ns(sent);
             uint64_t shot_at = measure_from_ns + measure / slices * n_shots;
             if (now >= shot_at) { shots[n_shots++] = take_snapshot(); continue; }
             for (int burst = 0; burst < 64 && sent < total_sends && due <= now; burst++) {
                 send_next(due, now);
                 now = now_ns();
-                due = t0_ns + (uint64_t)((double)sent * 1e9 / rate);
+                due = due_ns(sent);
             }
             if (sent >= total_sends || due > shot_at) due = shot_at;
             if (due > now) nap(due < now + nap_ns ? due : now + nap_ns);

@@ -20,7 +20,8 @@ from scripts.bench.script import (
 
 BODY_BYTES: Final = 85
 """Of every message: what people write."""
-_UPGRADED: Final = b"HTTP/1.1 101"
+UPGRADED: Final = b"HTTP/1.1 101"
+"""In the answer to a handshake."""
 _HELLO_ID: Final = 1
 _JOIN_ID: Final = 2
 _MASK: Final = b"\x5a\xc3\x96\x3c"
@@ -64,11 +65,11 @@ def client_frame(payload: bytes, *, text: bool) -> bytes:
     return bytes((first,)) + length + _MASK + bytes(byte ^ _MASK[i & 3] for i, byte in enumerate(payload))
 
 
-def handshake(host: str, port: int, subprotocol: str | None) -> bytes:
-    """The upgrade request for `/ws`."""
+def handshake(host: str, port: int, subprotocol: str | None, *, path: str = "/ws") -> bytes:
+    """The upgrade request."""
     offer = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     return (
-        f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
     ).encode("ascii")
 
@@ -99,7 +100,7 @@ def parley_connection(encoding: str, *, greeting: bytes, index: int, room: int, 
     return Connection(
         room=room,
         steps=(
-            Step(sent=greeting, mark=_UPGRADED),
+            Step(sent=greeting, mark=UPGRADED),
             Step(sent=hello, mark=b"welcome"),
             Step(sent=join, mark=b"snapshot"),
         ),
@@ -107,41 +108,55 @@ def parley_connection(encoding: str, *, greeting: bytes, index: int, room: int, 
     )
 
 
-def plain_connection(*, greeting: bytes, payload_bytes: int) -> Connection:
-    """Somebody on a server that gives every frame to everybody.
+def plain_connection(*, greeting: bytes, payload_bytes: int, room: int = 0) -> Connection:
+    """Somebody on a server that gives every frame to everybody in the room.
 
     Args:
         greeting: the handshake.
+        room: the room's number, that the handshake names.
         payload_bytes: of the frames sent and received; what Parley's events have, to compare like with like.
     """
-    payload = (TIME_MARK + b"0" * TIME_DIGITS).ljust(payload_bytes, b".")
-    frame = client_frame(payload, text=True)
-    start = len(frame) - len(payload)
+    payload = message_body(payload_bytes).encode("ascii")
     return Connection(
-        room=0,
-        steps=(Step(sent=greeting, mark=_UPGRADED),),
-        send=SendFrame(
-            frame=frame,
-            time_at=start + len(TIME_MARK),
-            cid_at=NONE,
-            id_at=NONE,
-            mask_at=start - len(_MASK),
-        ),
+        room=room, steps=(Step(sent=greeting, mark=UPGRADED),), send=frame_to_send(payload, text=True)
+    )
+
+
+def message_body(size: int = BODY_BYTES) -> str:
+    """A body of that many characters with room for the time in it."""
+    return (TIME_MARK.decode() + "0" * TIME_DIGITS).ljust(size, ".")
+
+
+def frame_to_send(
+    payload: bytes, *, text: bool, id_at: int | None = None, cid_at: int | None = None
+) -> SendFrame:
+    """The frame of a message.
+
+    Args:
+        payload: with a body in it, from `message_body`.
+        text: the opcode, TEXT or BINARY.
+        id_at: where in the payload the id is; None: nowhere.
+        cid_at: the same for the idempotency key.
+    """
+    frame = client_frame(payload, text=text)
+    start = len(frame) - len(payload)
+    return SendFrame(
+        frame=frame,
+        time_at=start + payload.index(TIME_MARK) + len(TIME_MARK),
+        cid_at=NONE if cid_at is None else start + cid_at,
+        id_at=NONE if id_at is None else start + id_at,
+        mask_at=start - len(_MASK),
     )
 
 
 def _send_frame(codec: Codec, room: str) -> SendFrame:
     cid = "0" * CID_DIGITS
-    body = (TIME_MARK.decode() + "0" * TIME_DIGITS).ljust(BODY_BYTES, ".")
-    payload = codec.encode({"t": "send", "id": FIRST_ID, "room": room, "cid": cid, "body": body})
-    frame = client_frame(payload, text=codec.is_text)
-    start = len(frame) - len(payload)
+    payload = codec.encode({"t": "send", "id": FIRST_ID, "room": room, "cid": cid, "body": message_body()})
     id_mark = b'"id":' if codec.is_text else b"\xa2id\xce"
     cid_mark = b'"cid":"' if codec.is_text else bytes((0xA3,)) + b"cid" + bytes((0xA0 | CID_DIGITS,))
-    return SendFrame(
-        frame=frame,
-        time_at=start + payload.index(TIME_MARK) + len(TIME_MARK),
-        cid_at=start + payload.index(cid_mark) + len(cid_mark),
-        id_at=start + payload.index(id_mark) + len(id_mark),
-        mask_at=start - len(_MASK),
+    return frame_to_send(
+        payload,
+        text=codec.is_text,
+        id_at=payload.index(id_mark) + len(id_mark),
+        cid_at=payload.index(cid_mark) + len(cid_mark),
     )

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import trio
 
+from scripts.bench.machine import family
 from scripts.bench.measured import C_CLIENT, Measured, parse_measured
 from scripts.bench.process import BenchError, open_process
 from scripts.bench.server import Target
@@ -25,7 +26,7 @@ class Pace:
     """How one run goes.
 
     Attributes:
-        rate: sends a second over all rooms; 0: none, connect only.
+        rate: sends a second over all rooms; 0: none, the measured time passes idle.
         window: connections that are in the making at the same time.
         settle_s: from the last join to the first send.
         warmup_s: sends that are not measured.
@@ -79,7 +80,6 @@ class Client:
         options = {
             "host": int(IPv4Address(target.host)),
             "port": target.port,
-            "pid": target.pid,
             "server_core": cores[0],
             "client_core": cores[1],
             "rate_milli": round(pace.rate * 1000),
@@ -91,7 +91,9 @@ class Client:
             "setup_ms": round(pace.setup_s * 1000),
             "slices": pace.slices,
         }
-        command = [*self._command, str(path), *(f"{name}={value}" for name, value in options.items())]
+        pids = ",".join(map(str, family(target.pid)))
+        settings = [f"pids={pids}", *(f"{name}={value}" for name, value in options.items())]
+        command = [*self._command, str(path), *settings]
         async with open_process(command, core=cores[1], directory=self._directory) as process:
             with trio.move_on_after(pace.limit_s):
                 code = await process.wait()

@@ -3,7 +3,7 @@
 import os
 import platform
 import resource
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,16 @@ def favour(pid: int, nice: int) -> None:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
                 favour(int(child), nice)
+
+
+def family(pid: int) -> Sequence[int]:
+    """A process and all that descend from it now; those that end meanwhile are passed over."""
+    found = [pid]
+    with suppress(ProcessLookupError, FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += family(int(child))
+    return found
 
 
 def describe(cores: tuple[int, int]) -> Mapping[str, str]:

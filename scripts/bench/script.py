@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-MAGIC: Final = b"PBENCH01"
+MAGIC: Final = b"PBENCH02"
 NONE: Final = 0xFFFF_FFFF
 """No such place in a frame."""
 TIME_MARK: Final = b"@ts:"
@@ -48,6 +48,10 @@ class Dialect:
         ok_mark: directly followed by the id of the send that is answered; empty: sends are not answered.
         error_mark: in every error.
         seq_mark: directly followed by an event's seq; empty: there is none.
+        delimiter: empty: every data frame is one message. Otherwise frames are pieces of a stream, and each of
+            its messages ends with this.
+        ping: a whole message, always answered at once with `pong`; empty: the server sends none.
+        pong: a whole client frame.
     """
 
     id_kind: IdKind
@@ -55,6 +59,9 @@ class Dialect:
     ok_mark: bytes
     error_mark: bytes
     seq_mark: bytes
+    delimiter: bytes = b""
+    ping: bytes = b""
+    pong: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,7 @@ def render_script(dialect: Dialect, connections: Sequence[Connection]) -> bytes:
         MAGIC,
         _numbers(len(connections), rooms, dialect.id_kind, dialect.seq_kind),
         *map(_blob, (TIME_MARK, dialect.ok_mark, dialect.error_mark, dialect.seq_mark)),
+        *map(_blob, (dialect.delimiter, dialect.ping, dialect.pong)),
     ]
     for connection in connections:
         parts.append(_numbers(connection.room, len(connection.steps)))
@@ -114,12 +122,16 @@ def read_script(data: bytes) -> tuple[Dialect, Sequence[Connection]]:
     reader = _Reader(data, len(MAGIC))
     count, _rooms, id_kind, seq_kind = (reader.number() for _ in range(4))
     _time_mark, ok_mark, error_mark, seq_mark = (reader.blob() for _ in range(4))
+    delimiter, ping, pong = (reader.blob() for _ in range(3))
     dialect = Dialect(
         id_kind=IdKind(id_kind),
         seq_kind=SeqKind(seq_kind),
         ok_mark=ok_mark,
         error_mark=error_mark,
         seq_mark=seq_mark,
+        delimiter=delimiter,
+        ping=ping,
+        pong=pong,
     )
     return dialect, [reader.connection() for _ in range(count)]
 

@@ -34,6 +34,8 @@ from scripts.bench.slow_frames import patch, read_seq, summarise, take_frame
 
 _NAP_S: Final = 0.0005
 _READ_BYTES: Final = 1 << 18
+_TAIL_MAX: Final = 1 << 20
+_NEVER_NS: Final = 1 << 63
 _BURST: Final = 64
 _MS: Final = 1_000_000
 _OP_CLOSE: Final = 8
@@ -55,6 +57,7 @@ class _Peer:
         "sock",
         "started_ns",
         "step",
+        "tail",
         "unsent",
     )
 
@@ -65,6 +68,7 @@ class _Peer:
         self.step = 0
         self.opened = False
         self.rest = b""
+        self.tail = b""
         self.unsent = b""
         self.started_ns = 0
         self.events = self.first_seq = self.last_seq = 0
@@ -79,13 +83,15 @@ class SlowClient:
 
     Args:
         script: from `render_script`.
-        options: those of client.c, in their units.
+        options: those of client.c, in their units, except `pids`.
+        pids: the server's processes.
     """
 
-    def __init__(self, script: bytes, options: dict[str, int]) -> None:
+    def __init__(self, script: bytes, options: dict[str, int], pids: Sequence[int]) -> None:
         dialect, connections = read_script(script)
         self._dialect: Dialect = dialect
         self._options = options
+        self._pids = pids
         self._peers = [_Peer(connection) for connection in connections]
         self._rooms: list[list[_Peer]] = [[] for _ in range(1 + max(c.room for c in connections))]
         for peer in self._peers:
@@ -122,7 +128,7 @@ class SlowClient:
         self._counts["others"] = 0
         live = sum(peer.live for peer in self._peers)
         self._counts["setup_failed"] = len(self._peers) - live - self._counts["lost"]
-        shots = self._send_all() if self._rate and live else []
+        shots = self._send_all() if options["measure_ms"] and live else []
         self._drain()
         return self._result(live, connected_ns, before, connected, settled, shots)
 
@@ -252,6 +258,19 @@ class SlowClient:
             self._put(peer, bytes((0x8A, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
         elif opcode == _OP_CLOSE:
             self._counts["closes"] += 1
+        elif self._dialect.delimiter:
+            *messages, peer.tail = (peer.tail + payload).split(self._dialect.delimiter)
+            for message in messages:
+                self._message(peer, message, now_ns)
+            if len(peer.tail) > _TAIL_MAX:
+                self._lose(peer, "a message is too large")
+        else:
+            self._message(peer, payload, now_ns)
+
+    def _message(self, peer: _Peer, payload: bytes, now_ns: int) -> None:
+        if self._dialect.ping and payload == self._dialect.ping:
+            self._pings += 1
+            self._put(peer, self._dialect.pong)
         elif not peer.live:
             if peer.plan.steps[peer.step].mark in payload:
                 self._step_done(peer)
@@ -305,7 +324,7 @@ class SlowClient:
     # -- sending ---------------------------------------------------------------------------------------
 
     def _due_ns(self, index: int) -> int:
-        return self._t0_ns + int(index * 1e9 / self._rate)
+        return self._t0_ns + int(index * 1e9 / self._rate) if self._rate else _NEVER_NS
 
     def _send_all(self) -> list[Snapshot]:
         options = self._options
@@ -366,7 +385,7 @@ class SlowClient:
     # -- the result ------------------------------------------------------------------------------------
 
     def _snapshot(self) -> Snapshot:
-        ticks, rss_bytes = _process_figures(self._options["pid"])
+        figures = [_process_figures(pid) for pid in self._pids]
         own = getrusage(RUSAGE_SELF)
         cores = [self._options["server_core"], self._options["client_core"]]
         times = [_core_times(core) for core in cores]
@@ -375,8 +394,8 @@ class SlowClient:
             events=self._events,
             oks=self._oks,
             sent=len(self._answered),
-            server_ticks=ticks,
-            rss_bytes=rss_bytes,
+            server_ticks=sum(ticks for ticks, _ in figures),
+            rss_bytes=sum(rss_bytes for _, rss_bytes in figures),
             own_us=int((own.ru_utime + own.ru_stime) * 1e6),
             core_total=(times[0][0], times[1][0]),
             core_busy=(times[0][1], times[1][1]),
@@ -457,8 +476,10 @@ def _shown(payload: bytes) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """`SCRIPT key=value...`; prints one JSON object."""
-    options = {name: int(value) for name, _, value in (part.partition("=") for part in argv[1:])}
-    measured = SlowClient(Path(argv[0]).read_bytes(), options).run()
+    told = dict(part.split("=", 1) for part in argv[1:])
+    pids = [int(pid) for pid in told.pop("pids").split(",")]
+    options = {name: int(value) for name, value in told.items()}
+    measured = SlowClient(Path(argv[0]).read_bytes(), options, pids).run()
     sys.stdout.buffer.write(msgspec.json.encode(measured) + b"\n")
     return 0
 
