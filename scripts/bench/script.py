@@ -48,8 +48,8 @@ class Dialect:
         ok_mark: directly followed by the id of the send that is answered; empty: sends are not answered.
         error_mark: in every error.
         seq_mark: directly followed by an event's seq; empty: there is none.
-        delimiter: empty: every data frame is one message. Otherwise frames are pieces of a stream, and each of
-            its messages ends with this.
+        delimiter: empty: every data frame is one message. Otherwise frames are pieces of a stream, each of
+            whose messages ends with this.
         ping: a whole message, always answered at once with `pong`; empty: the server sends none.
         pong: a whole client frame.
     """

@@ -1,25 +1,26 @@
-"""PURE: the peers: what each is, how its server is started, how it is spoken to, and what it does not do.
+"""The peers: what each is, how its server is started, how it is spoken to, and what it does not do.
 
 A peer is one entry here; a server of ours on the peer's library is one file in `servers/`.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
 from scripts.bench.peers.dialects import (
     JSON_ROOMS,
+    NATS,
     SOCKET_IO,
+    XMPP,
     json_rooms_connection,
+    nats_connection,
     socket_io_connection,
+    xmpp_connection,
 )
+from scripts.bench.peers.launches import Launch, ejabberd, nats, node, python
 from scripts.bench.script import Connection, Dialect
-
-_SERVERS: Final = Path(__file__).with_name("servers")
-_PORT: Final = re.compile(r"^port (\d+)$", re.MULTILINE)
 
 
 class Family(Enum):
@@ -28,24 +29,6 @@ class Family(Enum):
     NPM = "npm"
     PYPI = "PyPI"
     DEBIAN = "Debian"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """How a server is started.
-
-    Attributes:
-        command: the program by its path, and its arguments.
-        environment: added to this process's.
-        files: written into the server's directory before, by name.
-        ready: found in what the server says once it serves; its first group, where it has one, is the port.
-            None: it serves when its port takes connections.
-    """
-
-    command: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
-    ready: re.Pattern[str] | None = _PORT
 
 
 class Connect(Protocol):
@@ -78,33 +61,16 @@ class Peer:
     launch: Callable[[Path, Path, int], Launch]
 
 
-def _node(script: str) -> Callable[[Path, Path, int], Launch]:
-    def launch(root: Path, _directory: Path, _port: int) -> Launch:
-        return Launch(
-            command=["/usr/bin/env", "node", str(_SERVERS / script)],
-            environment={"NODE_PATH": str(root / "node_modules"), "NODE_ENV": "production"},
-        )
-
-    return launch
-
-
-def _python(script: str) -> Callable[[Path, Path, int], Launch]:
-    def launch(root: Path, _directory: Path, _port: int) -> Launch:
-        return Launch(command=[str(root / "bin" / "python"), "-I", str(_SERVERS / script)])
-
-    return launch
-
-
 PEERS: Final[Sequence[Peer]] = (
     Peer(
         name="socket.io",
         title="Socket.IO",
         family=Family.NPM,
         packages=("socket.io", "engine.io/ws", "bufferutil", "node"),
-        lacks="no storage, no sequence numbers, no replay; the acknowledgement says that the server has emitted",
+        lacks="no storage, no sequence numbers, no replay; the acknowledgement says that the server emitted",
         dialect=SOCKET_IO,
         connect=socket_io_connection,
-        launch=_node("socketio_server.js"),
+        launch=node("socketio_server.js"),
     ),
     Peer(
         name="ws",
@@ -114,17 +80,17 @@ PEERS: Final[Sequence[Peer]] = (
         lacks="no storage, no sequence numbers, no replay, no acknowledgement, no heartbeat; rooms are a Map",
         dialect=JSON_ROOMS,
         connect=json_rooms_connection,
-        launch=_node("ws_server.js"),
+        launch=node("ws_server.js"),
     ),
     Peer(
         name="python-socketio",
         title="python-socketio",
         family=Family.PYPI,
         packages=("python-socketio", "python-engineio", "uvicorn", "websockets", "uvloop"),
-        lacks="no storage, no sequence numbers, no replay; the acknowledgement says that the server has emitted",
+        lacks="no storage, no sequence numbers, no replay; the acknowledgement says that the server emitted",
         dialect=SOCKET_IO,
         connect=socket_io_connection,
-        launch=_python("socketio_server.py"),
+        launch=python("socketio_server.py"),
     ),
     Peer(
         name="websockets",
@@ -135,6 +101,28 @@ PEERS: Final[Sequence[Peer]] = (
         "broadcast skips slow receivers",
         dialect=JSON_ROOMS,
         connect=json_rooms_connection,
-        launch=_python("websockets_server.py"),
+        launch=python("websockets_server.py"),
+    ),
+    Peer(
+        name="nats",
+        title="NATS",
+        family=Family.DEBIAN,
+        packages=("nats-server",),
+        lacks="no storage (without JetStream), no sequence numbers, no replay, no acknowledgement, no names; "
+        "rooms are subjects",
+        dialect=NATS,
+        connect=nats_connection,
+        launch=nats,
+    ),
+    Peer(
+        name="ejabberd",
+        title="ejabberd (MUC)",
+        family=Family.DEBIAN,
+        packages=("ejabberd", "erlang-base"),
+        lacks="no storage (no archive, no room history), no sequence numbers, no acknowledgement but the "
+        "room's echo; presences of a room are not broadcast",
+        dialect=XMPP,
+        connect=xmpp_connection,
+        launch=ejabberd,
     ),
 )

@@ -1,6 +1,7 @@
-"""Installs the peers for the bench alone: into a directory outside git, in exact versions, nothing system-wide."""
+"""Installs the peers for the bench alone: outside git, in exact versions, nothing system-wide."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from typing import Final
 
 import trio
 
-from scripts.bench.peers.pins import locked_versions, required_versions
+from scripts.bench.peers.pins import locked_versions, required_versions, wanted_packages
 from scripts.bench.process import BenchError
 
 CACHE: Final = Path(__file__).resolve().parents[3] / ".bench"
 _PACKAGES: Final = Path(__file__).with_name("packages")
 _INSTALL_S: Final = 300.0
 _SAID_SHOWN: Final = 300
+_DEBIAN: Final = ("ejabberd", "nats-server")
+_DEBIAN_FAMILIES: Final = ("ejabberd", "erlang-", "nats-server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ async def install_npm(cache: Path) -> Installed:
 
 
 async def install_pypi(cache: Path) -> Installed:
-    """The packages of `requirements.txt`, in a virtual environment of this Python; nothing to do the second time.
+    """The packages of `requirements.txt`, in a virtual environment; nothing to do the second time.
 
     Raises:
         BenchError: it fails.
@@ -69,6 +72,43 @@ async def install_pypi(cache: Path) -> Installed:
         await run_bounded([*pip, "--no-deps", "--requirement", str(requirements)], root)
         _mark_current(root, [requirements])
     return Installed(root=root, versions=required_versions(requirements.read_text()))
+
+
+async def install_debian(cache: Path) -> Installed:
+    """What apt would install, fetched and unpacked beside the system: no service, no user, no script is run.
+
+    The versions are those that this system's distribution offers; nothing to do while they stay the same.
+
+    Raises:
+        BenchError: there is no apt, it knows no such packages, or it fails.
+    """
+    apt, dpkg = _program("apt-get"), _program("dpkg")
+    root = cache / "debian"
+    root.mkdir(parents=True, exist_ok=True)
+    versions = await _debian_versions(apt, cache)
+    manifest = root / "versions"
+    if not manifest.exists() or json.loads(manifest.read_text()) != versions:
+        _empty(root)
+        await run_bounded([apt, "download", "--quiet", *(f"{n}={v}" for n, v in versions.items())], root)
+        for archive in sorted(root.glob("*.deb")):
+            await run_bounded([dpkg, "--extract", str(archive), str(root)], root)
+            archive.unlink()
+        manifest.write_text(json.dumps(versions))
+    return Installed(root=root, versions=versions)
+
+
+async def _debian_versions(apt: str, cache: Path) -> Mapping[str, str]:
+    command = ["install", "--simulate", "--no-install-recommends", *_DEBIAN]
+    try:
+        missing = await run_bounded([apt, *command], cache)
+    except BenchError:
+        if os.geteuid() != 0:
+            raise
+        # Lists of packages that were never fetched, or are old: root can.
+        await run_bounded([apt, "update", "--quiet"], cache)
+        missing = await run_bounded([apt, *command], cache)
+    whole = await run_bounded([apt, "--option", f"Dir::State::status={os.devnull}", *command], cache)
+    return wanted_packages([missing, whole], _DEBIAN_FAMILIES)
 
 
 async def run_bounded(command: Sequence[str], directory: Path, *, limit_s: float = _INSTALL_S) -> str:

@@ -38,4 +38,7 @@ def wanted_packages(simulations: Sequence[str], families: Sequence[str]) -> Mapp
         families: names, or their beginnings, of what is fetched even where the system has it.
     """
     missing, whole = map(simulated_versions, simulations)
-    return {**missing, **{name: version for name, version in whole.items() if name.startswith(tuple(families))}}
+    return {
+        **missing,
+        **{name: version for name, version in whole.items() if name.startswith(tuple(families))},
+    }

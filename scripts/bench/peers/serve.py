@@ -11,7 +11,8 @@ from typing import Final
 
 import trio
 
-from scripts.bench.peers.catalogue import Launch, Peer
+from scripts.bench.peers.catalogue import Peer
+from scripts.bench.peers.launches import Launch
 from scripts.bench.process import BenchError, Process, open_process
 from scripts.bench.server import Target
 

@@ -5,6 +5,7 @@
 On uvicorn with uvloop and httptools, the quickest of the servers that its documentation names.
 """
 
+# pyright: reportMissingImports=false
 import socket
 from collections.abc import Mapping
 

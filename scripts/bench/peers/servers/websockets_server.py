@@ -5,6 +5,7 @@
 Without compression, which its documentation advises where memory counts.
 """
 
+# pyright: reportMissingImports=false, reportUnknownParameterType=false
 import asyncio
 import json
 
