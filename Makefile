@@ -37,11 +37,12 @@ format: .venv/.installed-dev ## Format, and fix what can be fixed.
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: .venv/.installed-dev ## Measure the budgets.
+bench: .venv/.installed-dev ## Measure the budgets (ARGS), then Parley beside its peers (PEERS="--quick").
 	$(BIN)/python -m scripts.bench $(ARGS)
+	$(BIN)/python -m scripts.bench peers $(PEERS)
 
 clean: ## Remove what was installed and cached; ./data stays.
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:

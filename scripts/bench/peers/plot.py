@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure as Picture
 
 from scripts.bench.peers.page import ranked
@@ -43,8 +44,9 @@ def write_plot(results: Sequence[Result], path: Path, *, title: str) -> bool:
         better = "more" if figure.more_is_better else "less"
         axes.set_title(f"{figure.title} ({better} is better)", fontsize="medium", loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    # Text stays text, so that the file is small and searchable; no date, so that it is the same for the same.
-    picture.savefig(path, format="svg", metadata={"Date": None})
+    # Text stays text, so that the file is small and searchable; the same figures make the same file.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "parley"}):
+        picture.savefig(path, format="svg", metadata={"Date": None})
     return True
 
 

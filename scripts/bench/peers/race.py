@@ -22,7 +22,9 @@ _WARMUP_S: Final = 2.0
 _TRIAL_PART: Final = 0.3
 """Of the measured time: what a rate of the search gets."""
 _TRIAL_DRAIN_S: Final = 2.0
-_SETUP_S: Final = 60.0
+_SETUP_S: Final = 20.0
+_SETUPS_PER_S: Final = 150.0
+"""A server that lets in fewer is not waited for."""
 _SLICES: Final = 5
 
 
@@ -111,7 +113,10 @@ class Race:
                 warmup_s=min(_WARMUP_S, seconds / 3),
                 measure_s=seconds,
                 drain_s=drain_s,
-                setup_s=_SETUP_S,
+                setup_s=_SETUP_S + workload.connections / _SETUPS_PER_S,
                 slices=_SLICES,
             )
-            return await self._client.run(target, script, pace, cores=self._options.cores)
+            measured = await self._client.run(target, script, pace, cores=self._options.cores)
+            if not measured.live:
+                raise BenchError(f"nobody was let in: {measured.first_error or target.complaints()}")
+            return measured

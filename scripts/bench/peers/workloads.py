@@ -40,7 +40,7 @@ PAIRS: Final = Contest(
 CROWD: Final = Contest(
     workload=replace(
         at_rate(budgets.CROWD, 0),
-        title="10,000 connections in 100 rooms: let in as fast as can be, then idle",
+        title="connections, 100 to a room: let in as fast as can be, then idle",
         settle_s=3.0,
         scale=2.5,
     ),
