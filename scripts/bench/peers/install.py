@@ -16,7 +16,7 @@ from scripts.bench.peers.pins import locked_versions, required_versions, wanted_
 from scripts.bench.process import BenchError
 
 CACHE: Final = Path(__file__).resolve().parents[3] / ".bench"
-_PACKAGES: Final = Path(__file__).with_name("packages")
+PACKAGES: Final = Path(__file__).with_name("packages")
 _INSTALL_S: Final = 300.0
 _SAID_SHOWN: Final = 300
 _DEBIAN: Final = ("ejabberd", "nats-server")
@@ -43,7 +43,7 @@ async def install_npm(cache: Path) -> Installed:
         BenchError: there is no Node.js or npm, or it fails.
     """
     node, npm = _program("node"), _program("npm")
-    manifests = [_PACKAGES / "package.json", _PACKAGES / "package-lock.json"]
+    manifests = [PACKAGES / "package.json", PACKAGES / "package-lock.json"]
     root = cache / "npm"
     if not _is_current(root, manifests):
         _empty(root)
@@ -63,7 +63,7 @@ async def install_pypi(cache: Path) -> Installed:
     Raises:
         BenchError: it fails.
     """
-    requirements = _PACKAGES / "requirements.txt"
+    requirements = PACKAGES / "requirements.txt"
     root = cache / "pypi"
     if not _is_current(root, [requirements]):
         _empty(root)

@@ -1,0 +1,1 @@
+"""The comparison with the peers; no test needs one of them, npm or apt."""
