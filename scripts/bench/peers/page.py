@@ -44,7 +44,7 @@ _METHOD: Final = (
         "The maximum is searched by bisection over fixed rates, from {fanout_low:,.0f} to {fanout_high:,.0f} "
         "deliveries/s and from {pairs_low:,.0f} to {pairs_high:,.0f} sends/s; a rate is borne when "
         "everything is delivered (and answered, where there are answers) and p99 is at most 100 ms. *At "
-        "least*: the highest rate was borne, or the client gave out first."
+        "least*: the highest rate was borne, or something else than the server may have been what gave out."
     ),
     (
         "Memory is the growth of resident memory, of all of the server's processes, from before the first "

@@ -63,10 +63,12 @@ class Race:
         if contest.rates:
             climb = await self._climb(contestant, contest)
             result.climbs[contest.name] = climb
+            lowest = contest.rates[0]
             if climb.best is None:
-                raise BenchError(f"it does not bear {contest.rates[0]:,.0f} sends/s")
+                result.failures.append(f"{workload.title}: it does not bear {lowest:,.0f} sends/s")
             # The common rate, or the highest that this one bears.
-            workload = at_rate(workload, min(workload.rate, climb.best.rate))
+            best = lowest if climb.best is None else climb.best.rate
+            workload = at_rate(workload, min(workload.rate, best))
         measured = await self._run(contestant, workload, self._options.seconds * workload.scale)
         result.runs[contest.name] = measured
         result.rates[contest.name] = workload.rate
@@ -88,7 +90,7 @@ class Race:
             ladder.record(trial)
             print(
                 f"  {contest.name} at {rate:,.0f} sends/s: {'borne' if trial.borne else 'NOT borne'}, "
-                f"p99 {trial.p99_ms:.1f} ms{', the client may be why' if trial.doubtful else ''}",
+                f"p99 {trial.p99_ms:.1f} ms{', the client or others may be why' if trial.doubtful else ''}",
                 flush=True,
             )
         return Climb(best=ladder.best, at_least=ladder.at_least, trials=tuple(ladder.trials))

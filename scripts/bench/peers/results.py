@@ -7,7 +7,7 @@ from typing import Final
 
 from scripts.bench.lines import events
 from scripts.bench.measured import Measured
-from scripts.bench.peers.ladder import Trial
+from scripts.bench.peers.ladder import FOREIGN_MAX, Trial
 from scripts.bench.peers.workloads import CROWD, FANOUT, PAIRS
 
 LIMIT: Final = "limit"
@@ -120,4 +120,6 @@ class Result:
         common = next(c.workload.rate for c in (FANOUT, PAIRS, CROWD) if c.name == workload)
         rate = self.rates.get(workload, common)
         told = [f"at {rate:,.0f} sends/s"] if rate != common else []
+        if run.shots and run.foreign_load > FOREIGN_MAX:
+            told.append(f"others took {run.foreign_load:.0%} of the server's core")
         return "; ".join([*told, *run.violations(), *run.doubts()])

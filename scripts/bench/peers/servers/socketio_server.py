@@ -43,6 +43,7 @@ def main() -> None:
         http="httptools",
         ws="websockets-sansio",
         ws_per_message_deflate=False,
+        ws_ping_interval=None,  # Engine.IO has heartbeats of its own
         log_level="warning",
         access_log=False,
         lifespan="off",

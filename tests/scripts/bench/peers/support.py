@@ -1,5 +1,7 @@
 """Results made by hand."""
 
+from msgspec.structs import replace
+
 from scripts.bench.measured import Measured
 from scripts.bench.peers.ladder import Trial
 from scripts.bench.peers.results import Climb, Result
@@ -9,13 +11,14 @@ from tests.scripts.bench.support import measured, shot
 def run(*, cpu_us: float = 10.0, sends: int = 1000, per_room: int = 2, **changes: object) -> Measured:
     """A run of one second in which so many sends were delivered, at so much CPU a delivery."""
     deliveries = sends * per_room
-    return measured(
-        shot(0),
-        shot(1, events=deliveries, ticks=round(cpu_us * deliveries / 10_000), own_s=deliveries * 5e-7),
-        sent=sends,
-        expected_events=deliveries,
-        **{"answers": False, **changes},
-    )
+    last = shot(1, events=deliveries, ticks=round(cpu_us * deliveries / 10_000), own_s=deliveries * 5e-7)
+    plain = {
+        "shots": (shot(0), last),
+        "sent": sends,
+        "expected_events": deliveries,
+        "answers": False,
+    }
+    return replace(measured(), **{**plain, **changes})
 
 
 def climb(rate: float, *, per_room: int = 2, at_least: bool = False) -> Climb:

@@ -78,10 +78,11 @@ def test_a_rate_is_borne_when_all_is_delivered_in_time() -> None:
         ({"delivery": times(120), "lateness": times(30)}, True),
         ({"delivery": times(300), "lateness": times(30)}, False),
         ({"incomplete": 1, "shots": (shot(0), shot(1, own_s=0.95))}, True),
+        ({"incomplete": 1, "shots": (shot(0), shot(1, busy=(20, 0)))}, True),
     ],
 )
 def test_a_rate_is_not_borne_otherwise(changes: dict[str, object], doubtful: bool) -> None:
-    """And the client is only suspected where it was too busy, or where all was well but for its delay."""
+    """And something else is only suspected where it was too busy, or where all was well but for its delay."""
     trial = judge(_run(**changes), 40)
     assert (trial.borne, trial.doubtful) == (False, doubtful)
 

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.bench.peers.results import Climb, Figure, Result
 from tests.scripts.bench.peers.support import climb, contestant, run
+from tests.scripts.bench.support import shot
 
 
 def test_every_figure_follows_from_the_runs_and_searches() -> None:
@@ -35,6 +36,13 @@ def test_a_figure_at_another_rate_or_of_a_broken_run_says_so() -> None:
     result = Result(name="ws", title="ws", lacks="", runs={"pairs": run(lost=3)}, rates={"pairs": 500})
     remark = result.figures()[Figure.SEND_CPU].remark
     assert remark == "at 500 sends/s; 3 connections were lost"
+
+
+def test_a_figure_of_a_core_that_was_shared_says_so() -> None:
+    """Half of it was somebody else's."""
+    shots = (shot(0), shot(1, events=100, busy=(50, 0)))
+    result = Result(name="ws", title="ws", lacks="", runs={"fanout": run(shots=shots)}, rates={"fanout": 40})
+    assert result.figures()[Figure.DELIVERY_CPU].remark == "others took 50% of the server's core"
 
 
 def test_a_search_that_may_have_ended_early_says_so() -> None:
