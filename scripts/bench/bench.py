@@ -18,7 +18,7 @@ from scripts.bench.dialects import (
 )
 from scripts.bench.driver import Client, Pace, compile_c
 from scripts.bench.history import measure_history
-from scripts.bench.limit import open_limit
+from scripts.bench.limit import EVENT_BYTES, open_limit
 from scripts.bench.lines import Line, RunLines, events, history_lines, limit_line, sustained
 from scripts.bench.machine import favour
 from scripts.bench.measured import Measured
@@ -33,8 +33,6 @@ _PAGES: Final = 1500
 _WARMUP_S: Final = 2.0
 _LOWER_RATE_SECONDS: Final = 0.4
 """Of the measured time: what a run at a lower rate gets."""
-_EVENT_BYTES: Final = 245
-"""What an 85-byte body comes to as an event of Parley's, on average of the encodings."""
 
 
 class Bench:
@@ -88,7 +86,7 @@ class Bench:
         script = render_script(
             PLAIN,
             [
-                plain_connection(greeting=greeting, payload_bytes=_EVENT_BYTES)
+                plain_connection(greeting=greeting, payload_bytes=EVENT_BYTES)
                 for _ in range(FANOUT.connections)
             ],
         )

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from scripts.bench.dialects import (
     PARLEY,
@@ -16,15 +16,12 @@ from scripts.bench.dialects import (
     parley_handshake,
     plain_connection,
 )
-from scripts.bench.limit import open_limit
+from scripts.bench.limit import EVENT_BYTES, open_limit
 from scripts.bench.peers.catalogue import Peer
 from scripts.bench.peers.install import Installed
 from scripts.bench.peers.serve import open_peer
 from scripts.bench.script import Connection, Dialect
 from scripts.bench.server import Target, open_server
-
-EVENT_BYTES: Final = 245
-"""What an 85-byte body comes to as an event of Parley's, on average of the encodings: the limit's payload."""
 
 
 class Contestant(Protocol):

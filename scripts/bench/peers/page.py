@@ -182,9 +182,13 @@ def _lacks(results: Sequence[Result]) -> str:
 
 def _versions(results: Sequence[Result]) -> str:
     rows = [
-        (result.title, ", ".join(f"{package} {number}" for package, number in result.versions.items()))
+        (
+            result.title,
+            ", ".join(f"{package} {number}" for package, number in result.versions.items())
+            or "; ".join(result.failures),
+        )
         for result in results
-        if result.versions
+        if result.versions or result.failures
     ]
     return "## Versions\n\n" + _table(("", ""), rows) if rows else ""
 

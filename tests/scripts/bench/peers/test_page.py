@@ -29,6 +29,7 @@ def test_the_page_says_when_where_with_what_and_what_is_missing() -> None:
         "![every figure of every contestant](p.svg)",
         "| WS | ws 1.2.3 |",
         "| NATS | storage |",
+        "| NATS | cannot be installed: no / apt |",
         "- NATS: cannot be installed: no | apt",
         "| parley | CPU a delivery at most 1.6 times the C limit | met |",
     ):
