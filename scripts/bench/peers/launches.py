@@ -9,6 +9,8 @@ from typing import Final
 _SERVERS: Final = Path(__file__).with_name("servers")
 _PORT: Final = re.compile(r"^port (\d+)$", re.MULTILINE)
 _NATS_PORT: Final = re.compile(r"websocket clients on ws://[^:]+:(\d+)")
+_ERLANG_NAMES: Final = '{lookup, ["file"]}.\n{host, {127, 0, 0, 1}, ["localhost"]}.\n'
+"""No name is looked up elsewhere, so that no process for it is started."""
 _NATS_CONFIG: Final = """\
 host: "127.0.0.1"
 port: -1
@@ -88,10 +90,11 @@ def ejabberd(root: Path, directory: Path, port: int) -> Launch:
             "LD_LIBRARY_PATH": libraries,
             "ERL_MAX_PORTS": "32000",
             "ERL_CRASH_DUMP": str(directory / "crash.dump"),
+            "ERL_INETRC": str(directory / "inetrc"),
             "EJABBERD_CONFIG_PATH": str(directory / "ejabberd.yml"),
             "EJABBERD_LOG_PATH": str(directory / "ejabberd.log"),
             "HOME": str(directory),
         },
-        files={"ejabberd.yml": config},
+        files={"ejabberd.yml": config, "inetrc": _ERLANG_NAMES},
         ready=None,
     )

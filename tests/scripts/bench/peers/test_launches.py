@@ -40,5 +40,5 @@ def test_ejabberd_keeps_to_its_directory_and_its_port(tmp_path: Path) -> None:
     assert not {"-name", "-sname"} & set(found.command)
     assert found.environment["ERL_LIBS"] == str(root / "usr/lib/some-linux")
     assert "port: 4321\n" in found.files["ejabberd.yml"]
-    for name in ("EJABBERD_CONFIG_PATH", "EJABBERD_LOG_PATH", "ERL_CRASH_DUMP", "HOME"):
+    for name in ("EJABBERD_CONFIG_PATH", "EJABBERD_LOG_PATH", "ERL_CRASH_DUMP", "ERL_INETRC", "HOME"):
         assert found.environment[name].startswith(str(directory))
