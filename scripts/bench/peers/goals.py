@@ -17,7 +17,7 @@ class Verdict:
     """One goal, for one of Parley's encodings.
 
     Attributes:
-        met: None: something that it takes was not measured.
+        met: None: something that it takes was not measured, or only under other conditions.
         told: the figures.
     """
 
@@ -75,7 +75,7 @@ def _within_limit(name: str, figures: Mapping[str, Mapping[Figure, Value]]) -> V
     if mine is None or limit is None or times is None:
         return Verdict(name=name, goal=goal, met=None, told="not measured")
     told = f"{mine.number:.2f} us, {times:.2f} times the limit of {limit.number:.2f} us"
-    return Verdict(name=name, goal=goal, met=times <= CPU_TIMES_LIMIT, told=told)
+    return _verdict(name, goal, told, met=times <= CPU_TIMES_LIMIT, values=(mine, limit))
 
 
 def _within_memory(name: str, figures: Mapping[str, Mapping[Figure, Value]]) -> Verdict:
@@ -83,7 +83,7 @@ def _within_memory(name: str, figures: Mapping[str, Mapping[Figure, Value]]) -> 
     mine = figures[name].get(Figure.MEMORY)
     if mine is None:
         return Verdict(name=name, goal=goal, met=None, told="not measured")
-    return Verdict(name=name, goal=goal, met=mine.number <= CONNECTION_KB, told=f"{mine.number:.1f} KB")
+    return _verdict(name, goal, f"{mine.number:.1f} KB", met=mine.number <= CONNECTION_KB, values=(mine,))
 
 
 def _against_best(
@@ -111,9 +111,16 @@ def _against_best(
         met = None  # one of the two was stopped by the client, or by the highest rate that is tried
     told = f"{_shown(mine)}; {best} {_shown(value)}"
     missing = sorted(set(others) - set(known))
-    return Verdict(
-        name=name, goal=goal, met=met, told=told + (f"; without {', '.join(missing)}" if missing else "")
-    )
+    told += f"; without {', '.join(missing)}" if missing else ""
+    return _verdict(name, goal, told, met=met, values=(mine, value))
+
+
+def _verdict(name: str, goal: str, told: str, *, met: bool | None, values: Sequence[Value]) -> Verdict:
+    """Figures with a remark (another rate, a shared core, a broken promise) are told and not judged."""
+    remarks = [value.remark for value in values if value.remark]
+    if remarks:
+        return Verdict(name=name, goal=goal, met=None, told=f"{told} ({'; '.join(remarks)})")
+    return Verdict(name=name, goal=goal, met=met, told=told)
 
 
 def _shown(value: Value) -> str:

@@ -45,6 +45,16 @@ def test_a_peer_that_may_bear_more_is_not_said_to_be_beaten() -> None:
     assert _verdicts([*others, parley])["2 times the deliveries/s of the best peer"] is None
 
 
+def test_figures_of_unequal_conditions_are_told_and_not_judged() -> None:
+    """Half the rate, or half the core, proves nothing."""
+    parley = contestant("parley", send_us=50)
+    parley.rates["pairs"] = 500
+    verdicts = judge_goals([*_others(), parley])
+    verdict = next(found for found in verdicts if "Socket.IO" in found.goal)
+    assert verdict.met is None
+    assert verdict.told == "50.0; socket.io 100.0 (at 500 sends/s)"
+
+
 def test_a_peer_that_is_missing_is_named() -> None:
     """A verdict without it is worth less."""
     missing = Result(name="nats", title="NATS", lacks="", failures=["cannot be installed: no apt"])
