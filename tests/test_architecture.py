@@ -88,6 +88,7 @@ MUST_BE_PURE: Final = frozenset(
         "chat.transport.frames",
         "chat.transport.intake",
         "chat.transport.pace",
+        "chat.transport.read_pace",
         "chat.transport.upgrade",
         "chat.typing_state",
         "chat.user_ledger",
