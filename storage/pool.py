@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple, cast
 
 import asyncpg
 import outcome
@@ -38,12 +38,24 @@ _DRIVER_ERRORS: Final = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError included
 )
+KEPT_MAX: Final = 2
+"""Connections that stay out of the pool between calls: what writers have under way at a time."""
 _ARGUMENT: Final = re.compile(r"invalid input for query (argument \$\d+)")
 _PIN_COMMIT: Final = """
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
     WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
 _log = structlog.get_logger(__name__)
+
+
+class _Ended:
+    """Stands for the connection of a call that has ended."""
+
+    def __getattr__(self, name: str) -> object:
+        raise asyncpg.InterfaceError(f"no {name}: the call has ended")
+
+
+_ENDED: Final = _Ended()
 
 
 class _Tx:
@@ -54,6 +66,11 @@ class _Tx:
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self.ended = False
+
+    def end(self) -> None:
+        """Make this handle useless: its connection serves other calls from now on."""
+        self.ended = True
+        self._connection = cast("_Connection", _ENDED)
 
     def told(self, error: Exception) -> StorageError:
         """What a driver's error means; a handle that outlived its call is our own mistake."""
@@ -140,6 +157,9 @@ class _Worker:
         self._grace_s = grace_s
         self._open_bound_s = open_bound_s
         self._running: dict[Call, _Running] = {}
+        self._kept: list[_Connection] = []
+        self._queued = 0
+        self._discarding: set[asyncio.Task[None]] = set()
         self._token = trio.lowlevel.current_trio_token()
         self._closing = asyncio.Event()
         self._over = False
@@ -154,7 +174,7 @@ class _Worker:
         return self._grace_s + 1.0
 
     def sizes(self) -> tuple[int, int]:
-        return self._pool.get_size(), self._pool.get_idle_size()
+        return self._pool.get_size(), self._pool.get_idle_size() + len(self._kept)
 
     async def start(self, on_end: Callable[[StoreClosed], None]) -> None:
         """Start the thread and wait until the pool has its first connections.
@@ -233,25 +253,61 @@ class _Worker:
         self._tell(call.finish, call, result)
 
     async def _attempt(self, call: Call) -> object:
-        try:
-            connection = await self._pool.acquire()
-        except _DRIVER_ERRORS as error:
-            raise _translate(error, None) from None
+        connection = self._take_kept() or await self._acquire()
         self._running[call].connection = connection
         tx = _Tx(connection)
+        done = False
         try:
             if call.mode == "plain":
-                return await call.fn(tx)
-            snapshot = call.mode == "snapshot"
-            async with connection.transaction(
-                isolation="repeatable_read" if snapshot else None, readonly=snapshot
-            ):
-                return await call.fn(tx)
+                result = await call.fn(tx)
+            else:
+                snapshot = call.mode == "snapshot"
+                async with connection.transaction(
+                    isolation="repeatable_read" if snapshot else None, readonly=snapshot
+                ):
+                    result = await call.fn(tx)
+            done = True
         except _DRIVER_ERRORS as error:
             raise tx.told(error) from None
         finally:
-            tx.ended = True
-            await self._release(connection)  # noqa: ASYNC102  asyncio, bounded
+            tx.end()
+            if not (done and self._keep(connection)):
+                await self._release(connection)  # noqa: ASYNC102  asyncio, bounded
+        return result
+
+    async def _acquire(self) -> _Connection:
+        self._queued += 1
+        try:
+            return await self._pool.acquire()
+        except _DRIVER_ERRORS as error:
+            raise _translate(error, None) from None
+        finally:
+            self._queued -= 1
+
+    def _take_kept(self) -> _Connection | None:
+        """A connection that was kept, unless it was lost meanwhile."""
+        while self._kept:
+            connection = self._kept.pop()
+            if not _is_lost(connection):
+                return connection
+            self._discard(connection)
+        return None
+
+    def _keep(self, connection: _Connection) -> bool:
+        """Keep a healthy connection for the next call; False: it goes back to the pool.
+
+        Going through the pool costs a task and several rounds of the loop, a quarter of a small call.
+        """
+        if len(self._kept) >= KEPT_MAX or self._queued or self._closing.is_set() or _is_lost(connection):
+            return False
+        self._kept.append(connection)
+        return True
+
+    def _discard(self, connection: _Connection) -> None:
+        """Hand a lost connection back, beside what goes on: the pool makes another one in its place."""
+        task = self._loop.create_task(self._release(connection))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
 
     async def _release(self, connection: _Connection) -> None:
         try:
@@ -280,6 +336,8 @@ class _Worker:
         try:
             await self._closing.wait()
             async with asyncio.timeout(self._grace_s):
+                while self._kept:
+                    await self._release(self._kept.pop())
                 await self._pool.close()
         except _DRIVER_ERRORS as error:
             _log.warning("storage.pool_cut", error=_words(error))

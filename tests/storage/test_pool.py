@@ -480,3 +480,41 @@ async def test_the_pool_heals_after_the_server_was_killed(tmp_path: Path) -> Non
 
         assert await db.read(query, "SELECT n FROM t") == 1
         assert server.restarts == 1
+
+
+async def test_a_kept_connection_serves_the_next_call_and_is_replaced_when_it_was_lost(
+    empty_dsn: str,
+) -> None:
+    """One after the other over the same one; after the server has ended it, over another."""
+    async with (
+        open_database(empty_dsn, min_size=0, max_size=3) as db,
+        open_database(empty_dsn) as observer,
+    ):
+        pids = [await db.read(backend_pid) for _ in range(3)]
+        assert len(set(pids)) == 1
+        await observer.read(query, "SELECT pg_terminate_backend($1, 10000)", pids[0])
+        # Whether the loss is noticed before or by the next call is the kernel's to say: it may cost that one.
+        another = pids[0]
+        with trio.fail_after(10):
+            while another == pids[0]:
+                try:
+                    another = await db.read(backend_pid)
+                except Unavailable:
+                    continue
+        assert [await db.read(backend_pid) for _ in range(3)] == [another] * 3
+
+
+async def test_a_kept_connection_keeps_nobody_waiting(empty_dsn: str) -> None:
+    """With one connection and many calls each gets its turn, transactions or not."""
+    async with open_database(empty_dsn, max_size=1) as db:
+        values: list[object] = []
+
+        async def ask(number: int) -> None:
+            ask_with = db.run if number % 2 else db.read
+            values.append(await ask_with(query, "SELECT $1::int", number))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(ask, number)
+
+        assert sorted(map(str, values)) == sorted(map(str, range(50)))
