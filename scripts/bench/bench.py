@@ -7,7 +7,17 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scripts.bench.budgets import FANOUT, HISTORY, LADDER, PAIRS, WORKLOADS, Workload, at_rate, with_at_most
+from scripts.bench.budgets import (
+    FANOUT,
+    HISTORY,
+    LADDER,
+    PAIRS,
+    START,
+    WORKLOADS,
+    Workload,
+    at_rate,
+    with_at_most,
+)
 from scripts.bench.dialects import (
     PARLEY,
     PLAIN,
@@ -19,7 +29,7 @@ from scripts.bench.dialects import (
 from scripts.bench.driver import Client, Pace, compile_c
 from scripts.bench.history import measure_history
 from scripts.bench.limit import EVENT_BYTES, open_limit
-from scripts.bench.lines import Line, RunLines, events, history_lines, limit_line, sustained
+from scripts.bench.lines import Line, RunLines, events, history_lines, limit_line, start_lines, sustained
 from scripts.bench.machine import favour
 from scripts.bench.measured import Measured
 from scripts.bench.options import Options
@@ -28,6 +38,7 @@ from scripts.bench.report import render_doubts, render_line
 from scripts.bench.scrape import GC_PAUSE, longest
 from scripts.bench.script import render_script
 from scripts.bench.server import Target, open_server
+from scripts.bench.starting import measure_starts
 
 _PAGES: Final = 1500
 _WARMUP_S: Final = 2.0
@@ -75,6 +86,9 @@ class Bench:
                     await self._workload(workload, encoding)
         if HISTORY in self._options.names:
             await self._history()
+        if START in self._options.names:
+            print("\nthe embedded Postgres, until it takes a connection", flush=True)
+            self._tell(START, start_lines(await measure_starts(self._directory)))
 
     async def _limit(self) -> None:
         """What a delivery costs in C, now and here: the yardstick for the fan-out."""

@@ -64,7 +64,8 @@ CROWD: Final = Workload(
 )
 WORKLOADS: Final = (FANOUT, FANOUT_FULL, PAIRS, CROWD)
 HISTORY: Final = "history"
-NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY)
+START: Final = "start"
+NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY, START)
 HISTORY_ROWS: Final = 1_000_000
 LADDER: Final = (0.75, 0.5, 0.35, 0.25)
 """Parts of a rate that are tried, each shorter, after a rate that was not sustained."""
@@ -89,6 +90,8 @@ JOINS_PER_S: Final = Budget(limit=1_200, at_least=True)
 GC_PAUSE_MS: Final = Budget(limit=20)
 CROWD_P99_MS: Final = Budget(limit=50)
 HISTORY_P99_MS: Final = Budget(limit=5)
+FIRST_START_S: Final = Budget(limit=1)
+WARM_START_S: Final = Budget(limit=0.3)
 
 
 def at_rate(workload: Workload, rate: float) -> Workload:

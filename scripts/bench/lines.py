@@ -9,6 +9,7 @@ from scripts.bench import budgets
 from scripts.bench.budgets import Budget, Workload
 from scripts.bench.history import HistoryTimes
 from scripts.bench.measured import C_CLIENT, Measured, Snapshot
+from scripts.bench.starting import StartTimes
 
 SUSTAINED: Final = 0.99
 """A rate counts as reached from this part of it on: the ends of the measured time cut a commit in two."""
@@ -196,6 +197,24 @@ def history_lines(times: HistoryTimes) -> Sequence[Line]:
             unit="ms",
             remark=f"p50 {quantile(times.round_trip_ms, 0.5):.2f} ms; Store.history, as its caller sees it",
         ),
+    )
+
+
+def start_lines(times: StartTimes) -> Sequence[Line]:
+    """What the embedded Postgres's starts say of their budgets: the median of few."""
+    return tuple(
+        Line(
+            name=budgets.START,
+            what=what,
+            value=quantile(seconds, 0.5),
+            unit="s",
+            budget=budget,
+            remark=f"the median of {len(seconds)}; longest {max(seconds):.2f}",
+        )
+        for what, seconds, budget in (
+            ("first start", times.first_s, budgets.FIRST_START_S),
+            ("warm start", times.warm_s, budgets.WARM_START_S),
+        )
     )
 
 

@@ -6,8 +6,17 @@ import pytest
 
 from scripts.bench.budgets import CROWD, FANOUT, FANOUT_FULL, PAIRS, Budget, Workload
 from scripts.bench.history import HistoryTimes
-from scripts.bench.lines import Line, RunLines, history_lines, limit_line, quantile, sustained
+from scripts.bench.lines import (
+    Line,
+    RunLines,
+    history_lines,
+    limit_line,
+    quantile,
+    start_lines,
+    sustained,
+)
 from scripts.bench.measured import Measured
+from scripts.bench.starting import StartTimes
 from tests.scripts.bench.support import measured, shot, times
 
 
@@ -117,6 +126,15 @@ def test_history_counts_planning_and_execution_together() -> None:
     )
     assert (database.value, database.met) == (5.5, False)
     assert (trip.value, trip.met) == (9.0, None)
+
+
+def test_starts_are_judged_by_their_median() -> None:
+    """One slow start of a busy machine decides nothing, and is told."""
+    first, warm = start_lines(StartTimes(first_s=[0.6, 3.0, 0.7], warm_s=[0.4, 0.05, 0.5]))
+
+    assert (first.value, first.met) == (0.7, True)
+    assert "3.00" in first.remark
+    assert (warm.value, warm.met) == (0.4, False)
 
 
 @pytest.mark.parametrize(
