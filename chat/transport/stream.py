@@ -473,9 +473,9 @@ class ConnectionStream(trio.abc.Stream):
                 await self._park()
             elif self._inbox or intake.pending:
                 data, self._inbox = self._inbox, b""
-                passed = self._feed(data)
+                # Kept before anything can be cancelled, by what is called in here above all.
+                self._ready = self._feed(data)
                 await trio.lowlevel.checkpoint()
-                self._ready = passed
             elif self._poll():
                 await self._park()
             else:
