@@ -315,8 +315,11 @@ class ConnectionStream(trio.abc.Stream):
         self._check_open()
         data = bytes(data)
         if data and self._shaken and not self._upgraded:
+            # Goes nowhere, so it waits for nothing: a slow peer may take minutes for what is queued.
             self._answered(data)
-        elif data:
+            await trio.lowlevel.checkpoint()
+            return
+        if data:
             self.outbox.push_control(data)
             if not self._upgraded:
                 self._answered(data)
