@@ -43,14 +43,20 @@ async def close_unattended(
 ) -> None:
     """As `close_websocket`, for a stream that nobody else reads: trio-websocket has not come in.
 
-    The peer's own close frame, or its end, is the answer; what comes before it is dropped.
+    The peer's own close frame, or its end, is the answer; what comes before it is dropped. The stream is
+    closed in good order, and aborted only where something queued cannot leave.
     """
     stream.discard_messages()
+    # Reading goes on meanwhile: a peer that writes before it reads would never get to its reading.
+    stream.send_close(build_close(code, reason))
     with trio.move_on_after(timeout_s, shield=True):
         try:
-            await stream.send_all(build_close(code, reason))
-            while (data := await stream.receive_some()) and not holds_close(data):
-                pass
+            try:
+                while (data := await stream.receive_some()) and not holds_close(data):
+                    pass
+            finally:
+                # Not with a reset, where nothing is left to be sent: it can overtake the close frame.
+                await stream.aclose()  # noqa: ASYNC102  bounded also when the time is up
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone, which is all that was asked
     stream.abort()

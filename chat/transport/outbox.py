@@ -130,8 +130,8 @@ class Outbox:
     def push_control(self, data: bytes) -> None:
         """Queue bytes of the protocol itself, beyond the bound if need be.
 
-        Only for `ConnectionStream.send_all`, whose caller waits until they have left: so no more
-        than one such piece a task is ever queued.
+        Only for `ConnectionStream`: the handshake's answer, what a caller of `send_all` waits for, and
+        the close frame. So no more than one such piece a task is ever queued.
         """
         self.queued_bytes += len(data)
         self.frames.append(data)

@@ -243,6 +243,12 @@ class ConnectionStream(trio.abc.Stream):
         self._upgraded = False
         self._shaken = True
 
+    def send_close(self, frame: bytes) -> None:
+        """Have a close frame leave behind all that is queued, and nothing behind it; while open."""
+        self.outbox.push_control(frame)
+        self.outbox.seal()
+        self._flusher.flush_now(self.outbox)
+
     # HTTP before, or instead of, the handshake.
 
     async def read_head(

@@ -5,7 +5,7 @@ import trio
 import trio.testing
 import trio_websocket
 
-from chat.transport import CloseCause, WebSocket
+from chat.transport import CloseCause, Transport, WebSocket
 from chat.transport.closing import close_websocket
 from tests.chat.transport.support import (
     HEADERS,
@@ -94,7 +94,7 @@ async def test_a_connection_that_trio_websocket_never_saw_is_closed_alike(
 
     frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
     assert frames == [(0x82, b"bye"), (0x88, b"\x0f\xa0shutdown")]
-    assert causes == [CloseCause.ABORTED]
+    assert causes == [CloseCause.LOCAL]
     assert messages == []
     assert lasted_s == (0.0 if answers else 2.0)
     assert autojump_clock.rate == 0.0
@@ -118,4 +118,37 @@ async def test_a_cancelled_server_still_says_why(autojump_clock: trio.testing.Mo
 
     frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
     assert frames == [(0x88, b"\x0f\xa0")]
+    assert autojump_clock.rate == 0.0
+
+
+async def test_without_trio_websocket_a_cancelled_server_says_why_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The flusher runs no more, and the peer does not answer."""
+    output = bytearray()
+    heard_s: list[float] = []
+
+    async def hear(client: trio.abc.Stream) -> None:
+        while not output.endswith(b"\x0f\xa0why"):
+            output.extend(await client.receive_some())
+        heard_s.append(trio.current_time())
+
+    async with (
+        connected(Transport(shared_reader=False), Carrier.SOCKET) as (stream, client),
+        trio.open_nursery() as nursery,
+    ):
+        await client.send_all(REQUEST)
+        await stream.read_head()
+        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
+        await ws.examine(HEADERS)
+        stream.enable_short_cut(lambda _payload, _is_text: None)
+        await ws.accept()
+        nursery.start_soon(hear, client)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            started_s = trio.current_time()
+            await ws.aclose(4000, "why")
+        await trio.testing.wait_all_tasks_blocked()
+
+    assert heard_s == [started_s]
     assert autojump_clock.rate == 0.0
