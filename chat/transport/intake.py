@@ -1,7 +1,8 @@
 """PURE: the read short cut, sans I/O: received bytes in, payloads to a callback, the rest passed on.
 
 Rules (design.md 5). A complete, unfragmented, masked data frame within the limit is taken here, and so is
-a ping or pong. Everything else is returned, byte for byte, for wsproto. Order never changes:
+a ping or pong, also while messages are dropped. Everything else is returned, byte for byte, for wsproto.
+Order never changes:
 
 - bytes passed on and frames taken keep their order: a frame that follows passed bytes waits until
   wsproto has had those bytes, that is until the next `feed`;
@@ -47,6 +48,7 @@ class Intake:
     """
 
     __slots__ = (
+        "_controls",
         "_discarding",
         "_fragment_bytes",
         "_fragments",
@@ -83,6 +85,7 @@ class Intake:
         self._fragments = 0
         self._raw = False
         self._discarding = False
+        self._controls = False
         self.fast = False
 
     def enable(
@@ -116,7 +119,7 @@ class Intake:
             self._judge()
 
     def discard(self) -> None:
-        """Drop data frames from here on, unread and uncounted; control frames are passed on."""
+        """Drop data frames from here on, unread and uncounted; control frames are dealt with as before."""
         self._discarding = True
         self.paused = False
         self._judge()
@@ -167,10 +170,10 @@ class Intake:
                         if self.paused:
                             break
                     continue
-                after = 0 if passed else self._take_control(data, offset)
-                if after:
-                    offset = after
-                    continue
+            after = 0 if passed or not self._controls else self._take_control(data, offset)
+            if after:
+                offset = after
+                continue
             if self._raw:
                 offset = self._pass_raw(data, offset, passed)
                 break
@@ -188,7 +191,8 @@ class Intake:
     def _take_control(self, data: bytes, offset: int) -> int:
         """Deal with a whole ping or pong; the offset after it, 0 where there is none to be taken."""
         on_ping = self._on_ping
-        control = None if on_ping is None else parse_masked_control(data, offset)
+        # Inside a message that is being dropped nothing is a frame.
+        control = None if on_ping is None or self._skip else parse_masked_control(data, offset)
         if on_ping is None or control is None:
             return 0
         opcode, payload, end = control
@@ -261,10 +265,6 @@ class Intake:
         return offset
 
     def _judge(self) -> None:
-        self.fast = (
-            self._on_message is not None
-            and not self._slow
-            and self._fragment_bytes == _NO_FRAGMENT
-            and not self._raw
-            and not self._discarding
-        )
+        in_order = not self._slow and self._fragment_bytes == _NO_FRAGMENT and not self._raw
+        self._controls = in_order and self._on_ping is not None
+        self.fast = in_order and self._on_message is not None and not self._discarding

@@ -196,7 +196,7 @@ class ConnectionStream(trio.abc.Stream):
         self._intake.slow_message_delivered()
 
     def discard_messages(self) -> None:
-        """Drop all data frames from here on; control frames still reach trio-websocket.
+        """Drop all data frames from here on; control frames are dealt with as before.
 
         For closing: the peer's close frame is found behind whatever it was sending. Ends a pause.
         """
