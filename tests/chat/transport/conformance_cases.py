@@ -46,6 +46,15 @@ def _pings() -> dict[str, list[bytes]]:
         "2.9 pong then ping": [client_frame(b"x", opcode=PONG), client_frame(b"y", opcode=PING), _BYE],
         "2.10 ten pings": [*ten, _BYE],
         "2.11 ten pings octet by octet": [*_octets(b"".join(ten)), _BYE],
+        "2.13 unmasked ping before a message, one write": [
+            client_frame(b"one"),
+            client_frame(b"Hello", opcode=PING, key=None) + client_frame(b"two"),
+        ],
+        "2.14 two hundred pings and pongs, one write": [
+            b"".join(client_frame(b"%d" % number, opcode=PING + number % 2) for number in range(200)),
+            _BYE,
+        ],
+        "2.15 close behind a hundred pings, one write": [b"".join(ten * 10) + _BYE],
         "2.12 ten pings between messages, one write": [
             b"".join(ping + client_frame(b"%d" % number, opcode=TEXT) for number, ping in enumerate(ten)),
             _BYE,
@@ -107,6 +116,28 @@ def _fragments() -> dict[str, list[bytes]]:
         "5.22 the same, each write cut": [
             *_chunks(whole + first + last + whole + first + ping + last + whole, 5),
             _BYE,
+        ],
+        "5.26 pings before, between and behind two fragmented messages, one write": [
+            ping + whole + first + ping + last + ping + whole + first + middle + ping + last + ping + whole,
+            _BYE,
+        ],
+        "5.27 ping of 126 behind a fragmented message": [
+            first + last,
+            client_frame(b"x" * 126, opcode=PING) + whole,
+        ],
+        "5.28 unmasked ping between fragments": [first, client_frame(b"x", opcode=PING, key=None), last],
+        "5.29 the same, one write behind a message": [
+            whole,
+            first + client_frame(b"x", opcode=PING, key=None) + last + whole,
+        ],
+        "5.30 a hundred fragmented messages and pings, one write": [
+            (first + last + ping + whole) * 100,
+            _BYE,
+        ],
+        "5.31 a ping cut behind a fragmented message": [first + last + ping[:3], ping[3:], whole, _BYE],
+        "5.32 messages, a fragmented one, and a close with more behind it": [
+            whole * 70 + first + last,
+            _BYE + whole,
         ],
         "5.23 empty fragments": [
             client_frame(opcode=BINARY, fin=False),

@@ -1,11 +1,13 @@
 """The handshake's answer, where the handshake is plain; everything else is left to trio-websocket."""
 
+import random
 from typing import Final
 
+import h11
 import pytest
 import wsproto
 import wsproto.events
-from hypothesis import given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from chat.transport.upgrade import accept_upgrade, plain_request
@@ -101,3 +103,82 @@ def test_the_plainest_request_is_one_for_a_server(subprotocol: str | None) -> No
 
     assert isinstance(request, wsproto.events.Request)
     assert request.subprotocols == ([] if subprotocol is None else [subprotocol])
+
+
+LINES: Final = st.sampled_from(
+    [
+        b"Host: localhost",
+        b"Host: elsewhere",
+        b"Host:",
+        b"Upgrade: websocket",
+        b"Upgrade: WebSocket",
+        b"Upgrade: websocket, h2c",
+        b"Upgrade:\r\n websocket",
+        b"Connection: Upgrade",
+        b"Connection: keep-alive, upgrade",
+        b"Connection: keep-alive",
+        b"Connection: upgrade;q=1",
+        b'Connection: "upgrade"',
+        b"Connection: close,\r\n\tupgrade",
+        b"Connection: ,upgrade,",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Version: 8",
+        b"Sec-WebSocket-Version: 013",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        b"sec-websocket-key:\tdGhlIHNhbXBsZSBub25jZQ==  ",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBs\r\n ZSBub25jZQ==",
+        b"Sec-WebSocket-Key : dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Extensions: permessage-deflate",
+        b"Sec_WebSocket_Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ]
+)
+GOOD: Final = [
+    b"Host: localhost",
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]
+
+
+@given(
+    more=st.lists(LINES, max_size=4),
+    without=st.sets(st.integers(0, 4), max_size=2),
+    ends=st.sampled_from([b"\r\n", b"\n"]),
+    order=st.randoms(use_true_random=False),
+)
+def test_what_is_answered_here_wsproto_would_have_answered_alike(
+    more: list[bytes], without: set[int], ends: bytes, order: random.Random
+) -> None:
+    """Lines missing, doubled, folded, oddly spaced, in any order: never a yes where wsproto says no.
+
+    But for several `Connection` lines: they are one list (RFC 9110, 5.3), and wsproto reads the last.
+    """
+    lines = [line for index, line in enumerate(GOOD) if index not in without] + more
+    order.shuffle(lines)
+    head = ends.join([b"GET /ws HTTP/1.1", *lines, b"", b""])
+    parser = h11.Connection(h11.SERVER)
+    parser.receive_data(head)
+    try:
+        request = parser.next_event()
+    except h11.RemoteProtocolError:
+        return
+    assert isinstance(request, h11.Request)
+    headers: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    answer = accept_upgrade(headers, subprotocol=None)
+    assume(sum(name == b"connection" for name, _ in request.headers) == 1)
+    event("plain" if answer else "not plain")
+    if answer is None:
+        return
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    server.receive_data(head)
+    (asked,) = server.events()
+    assert isinstance(asked, wsproto.events.Request)
+    assert _proof(server.send(wsproto.events.AcceptConnection())) == _proof(answer)
+
+
+def _proof(answer: bytes) -> bytes:
+    return answer.lower().partition(b"sec-websocket-accept: ")[2].partition(b"\r\n")[0]
