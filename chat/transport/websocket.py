@@ -17,8 +17,8 @@ from chat.transport.closing import CLOSE_HANDSHAKE_TIMEOUT_S, close_unattended, 
 from chat.transport.stream import ConnectionStream
 from chat.transport.upgrade import accept_upgrade, plain_request
 
-ATTEND_TIMEOUT_S: Final = 1.0
-"""Nothing is waited for but other tasks' turns."""
+ATTEND_TIMEOUT_S: Final = 3.0
+"""Nothing is waited for but other tasks' turns; but 8,000 closes at once took 0.7 s of them (measured)."""
 
 
 class WebSocket:
