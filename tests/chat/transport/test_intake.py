@@ -362,3 +362,17 @@ def test_fragments_end_with_whoever_counts_them() -> None:
 
     assert passed == client_frame(b"x", fin=False) + client_frame(opcode=0, fin=False) * 9
     assert told == [2] + [0] * 9
+
+
+@pytest.mark.parametrize("cut_at", [6, 7, 20, 33])
+def test_what_looks_like_a_ping_inside_a_dropped_message_is_none(cut_at: int) -> None:
+    """Wherever the message was cut; the ping behind it is answered, and wsproto hears of neither."""
+    intake = Intake(max_frame_bytes=1000)
+    pings: list[bytes] = []
+    intake.enable(lambda _payload, _is_text: None, on_ping=pings.append)
+    intake.discard()
+    message = client_frame(client_frame(b"no", opcode=9) * 4, key=bytes(4))
+
+    assert intake.feed(message[:cut_at]) == b""
+    assert intake.feed(message[cut_at:] + client_frame(b"yes", opcode=9)) == b""
+    assert pings == [b"yes"]
