@@ -144,9 +144,9 @@ async def test_without_trio_websocket_a_cancelled_server_says_why_at_once(
         stream.enable_short_cut(lambda _payload, _is_text: None)
         await ws.accept()
         nursery.start_soon(hear, client)
+        started_s = trio.current_time()
         with trio.CancelScope() as scope:
             scope.cancel()
-            started_s = trio.current_time()
             await ws.aclose(4000, "why")
         await trio.testing.wait_all_tasks_blocked()
 
