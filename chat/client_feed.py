@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
-from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, Rewound, WasReset
+from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, OutOfOrder, Rewound, WasReset
 
 
 class Connected(NamedTuple):
@@ -42,7 +42,17 @@ class Ended(NamedTuple):
 
 
 Update: TypeAlias = (
-    EventAdded | EventVoided | Rewound | WasReset | Hole | Left | Connected | Disconnected | Notice | Ended
+    EventAdded
+    | EventVoided
+    | Rewound
+    | WasReset
+    | Hole
+    | OutOfOrder
+    | Left
+    | Connected
+    | Disconnected
+    | Notice
+    | Ended
 )
 
 

@@ -61,6 +61,22 @@ class Hole(NamedTuple):
     last: int
 
 
+class OutOfOrder(NamedTuple):
+    """A live event of the log's own owner was not the next one, which no server should let happen.
+
+    Nothing has to be done: what is missing is asked for, what comes twice is ignored. It is for those who
+    watch servers.
+
+    Attributes:
+        after: the last seq that was handed on.
+        seq: of the event that came.
+    """
+
+    room: str
+    after: int
+    seq: int
+
+
 class Left(NamedTuple):
     """The room's events have ended for this client: its subscription was refused for good."""
 
@@ -68,7 +84,7 @@ class Left(NamedTuple):
     refused: RequestRefused
 
 
-LogUpdate: TypeAlias = EventAdded | EventVoided | Rewound | WasReset | Hole
+LogUpdate: TypeAlias = EventAdded | EventVoided | Rewound | WasReset | Hole | OutOfOrder
 
 
 class Phase(Enum):
@@ -199,6 +215,8 @@ class RoomLog:
         updates: list[LogUpdate] = []
         match self.phase:
             case Phase.LIVE:
+                if event["epoch"] == self.epoch and self._is_odd(event):
+                    updates.append(OutOfOrder(self.room, self.seq, seq_of(event)))
                 self._live(event, updates)
             case Phase.SYNCING | Phase.FILLING:
                 if len(self._held) < HELD_MAX:
@@ -311,6 +329,11 @@ class RoomLog:
         self._upto = upto
         self._stalls = 0
         self.phase = Phase.FILLING
+
+    def _is_odd(self, event: Envelope) -> bool:
+        """Whether an event of our epoch, come while live, is not the next; telling of a `void` is fair."""
+        seq = seq_of(event)
+        return seq > self.seq + 1 or (seq <= self.seq and event["kind"] != "void")
 
     def _live(self, event: Envelope, updates: list[LogUpdate]) -> None:
         epoch = cast("int", event["epoch"])

@@ -13,18 +13,14 @@ from typing import Final
 import trio
 
 from chat.client_errors import ServerMisbehaved
+from chat.client_frames import ServerFrames
 from chat.transport.poller import Poller
-
-MESSAGE_MAX_BYTES: Final = 8 * 1024 * 1024
-"""The largest page: 100 bodies of 8 KiB, each byte escaped in JSON six-fold at worst, and their fields."""
 
 HEAD_MAX_BYTES: Final = 16 * 1024
 RECEIVE_BYTES: Final = 8 * 1024
 """Read at once. More would be allocated anew for every message, most of it for nothing."""
 
 _HEAD_END: Final = b"\r\n\r\n"
-_FIN: Final = 0x80
-_CONTROL_FROM: Final = 0x8
 
 
 def masked_frame(payload: bytes, *, text: bool) -> bytes:
@@ -75,15 +71,12 @@ class ClientStream(trio.abc.Stream):
     __slots__ = (
         "_head",
         "_inner",
-        "_on_message",
         "_on_quiet",
         "_others",
-        "_parts",
-        "_plain",
         "_polled_fd",
         "_poller",
-        "_rest",
         "_sending",
+        "_take",
         "_woken",
         "ended",
         "failure",
@@ -100,12 +93,9 @@ class ClientStream(trio.abc.Stream):
         poller: Poller | None = None,
     ) -> None:
         self._inner = inner
-        self._plain = 0x81 if text else 0x82
-        self._on_message = on_message
+        self._take = ServerFrames(text=text, on_message=on_message).take
         self._on_quiet = on_quiet
         self._head: bytes | None = b""
-        self._rest = b""
-        self._parts: list[bytes] | None = None
         self._others = b""
         self._sending = trio.Lock()
         self._poller = poller
@@ -231,55 +221,3 @@ class ClientStream(trio.abc.Stream):
             return data
         self._head = None
         return data[: len(data) - len(rest)] + (self._take(rest) if rest else b"")
-
-    def _take(self, data: bytes) -> bytes:
-        """Hand on every whole message; return the frames that are wsproto's."""
-        if self._rest:
-            data = self._rest + data
-        size = len(data)
-        position = 0
-        plain = self._plain
-        others = b""
-        while size - position >= 2:  # noqa: PLR2004  the fixed part of a header
-            first = data[position]
-            length = data[position + 1]
-            start = position + 2
-            if length > 125:  # noqa: PLR2004  RFC 6455, 5.2
-                if length > 127:  # noqa: PLR2004  a server must not mask: wsproto fails the connection
-                    others += data[position:]
-                    position = size
-                    break
-                start += 2 if length == 126 else 8  # noqa: PLR2004
-                if start > size:
-                    break
-                length = int.from_bytes(data[position + 2 : start])
-                if length > MESSAGE_MAX_BYTES:
-                    raise ServerMisbehaved(f"a frame of {length} bytes")
-            end = start + length
-            if end > size:
-                break
-            if first == plain and self._parts is None:
-                self._on_message(data[start:end])
-            elif first & 0x0F >= _CONTROL_FROM:
-                others += data[position:end]
-            else:
-                self._take_part(first, data[start:end])
-            position = end
-        self._rest = data[position:]
-        return others
-
-    def _take_part(self, first: int, payload: bytes) -> None:
-        """Join the parts of a fragmented message (RFC 6455, 5.4)."""
-        parts = self._parts
-        opening = first & ~_FIN == self._plain & ~_FIN
-        if parts is None and opening and not first & _FIN:
-            self._parts = [payload]
-            return
-        if parts is None or first & ~_FIN:
-            raise ServerMisbehaved(f"a frame beginning with {first:#04x} here")
-        parts.append(payload)
-        if sum(map(len, parts)) > MESSAGE_MAX_BYTES:
-            raise ServerMisbehaved("a message of too many bytes")
-        if first & _FIN:
-            self._parts = None
-            self._on_message(b"".join(parts))

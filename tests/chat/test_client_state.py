@@ -18,6 +18,7 @@ from chat.client_state import (
     EventVoided,
     Hole,
     LogUpdate,
+    OutOfOrder,
     Phase,
     Rewound,
     RoomLog,
@@ -54,6 +55,8 @@ class Reader:
                     self.shown = {}
                 case Hole():
                     self.holes.append(update)
+                case OutOfOrder():
+                    pass
 
 
 def text_of(event: Envelope) -> str:
@@ -263,7 +266,24 @@ def test_duplicates_are_dropped() -> None:
     updates = log.answer(answer("fresh", 2, [event(1), event(2)]))
     assert [update.event["seq"] for update in updates if isinstance(update, EventAdded)] == [1, 2]
     assert not log.take(event(2))
-    assert log.live(event(2)) == []
+    assert log.live(event(2)) == [OutOfOrder("r", 2, 2)]
+
+
+def test_a_live_event_that_skips_one_is_told() -> None:
+    """What is missing is asked for, and whoever watches the server hears of it."""
+    log = RoomLog("r")
+    log.subscribing()
+    log.answer(answer("fresh", 2, [event(1), event(2)]))
+    assert log.live(event(4)) == [OutOfOrder("r", 2, 4)]
+    assert log.want is Want.SUBSCRIBE
+
+
+def test_a_new_owners_event_is_not_out_of_order() -> None:
+    """What survived of the old owner's is for the subscription to say."""
+    log = RoomLog("r")
+    log.subscribing()
+    log.answer(answer("fresh", 2, [event(1), event(2)]))
+    assert log.live(event(5, epoch=2)) == []
 
 
 def test_a_new_owners_event_is_not_taken_before_asking() -> None:

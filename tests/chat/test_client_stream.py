@@ -13,7 +13,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, TextMessage
 
 from chat.client_errors import ServerMisbehaved
-from chat.client_stream import MESSAGE_MAX_BYTES, ClientStream, close_frame, masked_frame
+from chat.client_frames import MESSAGE_MAX_BYTES
+from chat.client_stream import ClientStream, close_frame, masked_frame
 from chat.transport.frames import PING_FRAME, build_frame
 from chat.transport.poller import Poller
 
