@@ -1,0 +1,182 @@
+"""`parley load`, also `scripts/loadtest.py`: the command line of the load tester.
+
+Exit codes: 0 all promises were kept; 1 one was broken, or the run failed; 2 the command line or the scenario is
+wrong; 3 the figures are invalid, for the tester was late; 130 interrupted.
+"""
+
+import signal
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import trio
+from cyclopts import App, CycloptsError, Parameter, validators
+
+from scripts.load.coordinator import Coordinator, RunSettings
+from scripts.load.errors import LoadError
+from scripts.load.lines import Lines
+from scripts.load.observer import Observer, Scrape, no_scrape
+from scripts.load.options import PROCESSES_MAX, Choice, builtin_names, check_url, load_choice, read_tokens
+from scripts.load.record import RunRecord, dump_record
+from scripts.load.scenario import USERS_MAX, Scenario
+from scripts.load.scenario_file import ScenarioError
+from scripts.load.server import open_own_server
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+app: Final = App(
+    name="load",
+    help="Simulate users against a server, and check what it promises while they are there.",
+    version_flags=(),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.default
+def load(
+    scenario: Annotated[
+        str, Parameter(help=f"A TOML file, or one of: {', '.join(builtin_names())}.")
+    ] = "steady",
+    /,
+    *,
+    url: Annotated[
+        str | None,
+        Parameter(help="The server's address; without one, a server is started for the time of the run."),
+    ] = None,
+    users: Annotated[
+        int | None,
+        Parameter(help="At once; default: the scenario's.", validator=validators.Number(gte=2, lte=USERS_MAX)),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        Parameter(help="Seconds that are measured.", validator=validators.Number(gt=0, lte=86_400)),
+    ] = None,
+    rate: Annotated[float | None, Parameter(help="Messages a second, all users together.")] = None,
+    seed: Annotated[int | None, Parameter(help="Repeats every choice of a run.")] = None,
+    processes: Annotated[
+        int, Parameter(help="Of the tester.", validator=validators.Number(gte=1, lte=PROCESSES_MAX))
+    ] = 1,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="KEY=VALUE, or BEHAVIOUR.KEY=VALUE: overrules the scenario.", negative=()),
+    ] = None,
+    tokens: Annotated[
+        Path | None, Parameter(help="Registered users' tokens, one a line; without them users are guests.")
+    ] = None,
+    server_cpu: Annotated[
+        int | None, Parameter(help="The core of the server that is started here.")
+    ] = None,
+    json: Annotated[Path | None, Parameter(help="Write the record of the run to this file.")] = None,
+) -> int:
+    """Run a scenario once.
+
+    The server must let the tester in as fast as it comes: --no-rate-limits, and guests or --tokens.
+    """
+    choice = Choice(
+        scenario=scenario,
+        users=users,
+        duration_s=duration,
+        rate=rate,
+        seed=seed,
+        settings=settings or [],
+    )
+    try:
+        loaded = load_choice(choice)
+        known_tokens = [] if tokens is None else read_tokens(tokens)
+        where = None if url is None else check_url(url)
+    except ScenarioError as error:
+        for mistake in error.mistakes:
+            say(f"load: {mistake}")
+        return EXIT_USAGE
+
+    async def run(interrupt: trio.Event) -> int:
+        async with open_target(where, server_cpu=server_cpu) as (address, scrape):
+            record = await Coordinator(
+                loaded,
+                RunSettings(url=address, processes=processes, tokens=known_tokens, scrape=scrape),
+                observer=make_observer(loaded),
+                say=say,
+                interrupt=interrupt,
+            ).run()
+        write_record(record, json)
+        return record.exit_code
+
+    return run_until_interrupted(run)
+
+
+def make_observer(scenario: Scenario) -> Observer:
+    """Who shows the run: lines on standard output."""
+    del scenario
+    return Lines()
+
+
+@asynccontextmanager
+async def open_target(url: str | None, *, server_cpu: int | None) -> AsyncGenerator[tuple[str, Scrape]]:
+    """The server that is meant: the one at the address, or one of our own."""
+    async with AsyncExitStack() as stack:
+        if url is not None:
+            yield url, no_scrape
+            return
+        say("starting a server")
+        server = await stack.enter_async_context(open_own_server(core=server_cpu))
+        yield server.url, no_scrape
+
+
+def write_record(record: RunRecord, path: Path | None) -> None:
+    """Keep it, where that was asked for."""
+    if path is not None:
+        path.write_bytes(dump_record(record))
+        say(f"the record is in {path}")
+
+
+def run_until_interrupted(run: Callable[[trio.Event], Awaitable[int]]) -> int:
+    """Run something; the first Ctrl-C (or SIGTERM) sets its event, the second ends it at once.
+
+    Errors that people can do something about are lines on standard error.
+    """
+
+    async def main() -> int:
+        interrupt = trio.Event()
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_obey, signals, interrupt, nursery.cancel_scope)
+                code = EXIT_INTERRUPTED
+                try:
+                    code = await run(interrupt)
+                except LoadError as error:
+                    say(f"load: {error}")
+                    code = EXIT_FAILED
+                nursery.cancel_scope.cancel()
+        return code
+
+    return trio.run(main)
+
+
+async def _obey(signals: AsyncIterator[int], interrupt: trio.Event, at_once: trio.CancelScope) -> None:
+    async for _ in signals:
+        if interrupt.is_set():
+            at_once.cancel()
+        else:
+            say("ending: what was measured so far is reported; again: at once")
+        interrupt.set()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command by itself, without `parley`; its exit code."""
+    try:
+        result: object = app(argv, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        say(f"load: {str(error).replace(chr(10), ' ')}")
+        return EXIT_USAGE
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def say(line: str) -> None:
+    """One line for people, on standard error."""
+    print(line, file=sys.stderr, flush=True)

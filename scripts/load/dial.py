@@ -1,0 +1,210 @@
+"""A WebSocket to the server: TCP, TLS where asked for, and the handshake; then a bare non-blocking socket."""
+
+import base64
+import errno
+import hashlib
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import trio
+
+from chat.client_options import split_url
+
+HEAD_MAX_BYTES: Final = 16 * 1024
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, 1.3."""
+_BIND_NO_PORT: Final = 24
+"""IP_BIND_ADDRESS_NO_PORT (ip(7)): the port is chosen when the other end is known, so that it may be shared."""
+_SOURCES_MAX: Final = 200
+_NO_PORT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
+
+T = TypeVar("T")
+
+
+class DialFailed(Exception):
+    """There is no connection.
+
+    Attributes:
+        code: for counting: `connect_refused`, `http_503`...
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """An open WebSocket.
+
+    Attributes:
+        sock: non-blocking; an `ssl.SSLSocket` where asked for.
+        rest: what came behind the handshake.
+    """
+
+    sock: socket.socket
+    rest: bytes
+
+
+class Dialer:
+    """Opens connections to one server, from as many source addresses as its ports need (loopback only).
+
+    Args:
+        url: the server's.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._tls, self._host, self._port, self._resource = split_url(url)
+        self._context = ssl.create_default_context() if self._tls else None
+        self._address: tuple[socket.AddressFamily, tuple[str, int]] | None = None
+        self._source = 1
+
+    async def _resolve(self) -> tuple[socket.AddressFamily, tuple[str, int]]:
+        if self._address is None:
+            try:
+                found = await trio.socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            except socket.gaierror as error:
+                raise DialFailed("no_such_host", f"{self._host}: {error.strerror}") from error
+            family, _, _, _, address = found[0]
+            self._address = (family, (str(address[0]), int(address[1])))
+        return self._address
+
+    async def dial(self, subprotocol: str) -> Dialed:
+        """Connect and shake hands; the caller bounds the time.
+
+        Raises:
+            DialFailed: there is no connection; nothing is left open.
+
+        Cancellation: closes what was open.
+        """
+        family, address = await self._resolve()
+        sock = await self._connect(family, address)
+        try:
+            if self._context is not None:
+                sock = self._context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
+                await _tls_handshake(sock)
+            return Dialed(sock, await self._upgrade(sock, subprotocol))
+        except ssl.SSLError as error:
+            sock.close()
+            raise DialFailed("tls", f"TLS: {error.reason or error}") from error
+        except OSError as error:
+            sock.close()
+            raise DialFailed("connect_broken", f"the handshake broke: {error.strerror}") from error
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _connect(self, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+        while True:
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:
+                raise DialFailed("no_files", f"no socket: {error.strerror}; raise `ulimit -n`") from error
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                source = self._source
+                if source > 1:
+                    sock.setsockopt(socket.IPPROTO_IP, _BIND_NO_PORT, 1)
+                    sock.bind((f"127.0.0.{source}", 0))
+                await _connected(sock, address)
+            except OSError as error:
+                sock.close()
+                if error.errno in _NO_PORT and self._next_source(address[0], source):
+                    continue
+                raise _refused(error, f"{self._host}:{self._port}") from error
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+
+    def _next_source(self, host: str, tried: int) -> bool:
+        """Go on from another address of loopback's: each has the ports of its own."""
+        if not host.startswith("127.") or tried >= _SOURCES_MAX:
+            return False
+        self._source = max(self._source, tried + 1)
+        return True
+
+    async def _upgrade(self, sock: socket.socket, subprotocol: str) -> bytes:
+        key = base64.b64encode(os.urandom(16))
+        request = (
+            f"GET {self._resource} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        ).encode()
+        await _ready(sock, lambda: sock.send(request))
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = await _ready(sock, lambda: sock.recv(HEAD_MAX_BYTES))
+            if not more or len(data) > HEAD_MAX_BYTES:
+                raise DialFailed("no_websocket", "the server closed the connection in the handshake")
+            data += more
+        head, _, rest = data.partition(b"\r\n\r\n")
+        _check_head(head, key, subprotocol)
+        return rest
+
+
+def _check_head(head: bytes, key: bytes, subprotocol: str) -> None:
+    """Refuse an answer that is not the one of RFC 6455, 4.1, with our subprotocol."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    parts = first.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1."):  # noqa: PLR2004  version and status
+        raise DialFailed("no_websocket", "what answers there does not speak HTTP")
+    if parts[1] != "101":
+        raise DialFailed(f"http_{parts[1]}", f"the server answered with HTTP {parts[1]}")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+    if headers.get("sec-websocket-accept") != accept:
+        raise DialFailed("no_websocket", "what answers there is no WebSocket server")
+    if headers.get("sec-websocket-protocol") != subprotocol:
+        raise DialFailed("no_parley", f"the server does not speak {subprotocol}: it is another product")
+
+
+def _refused(error: OSError, where: str) -> DialFailed:
+    match error.errno:
+        case errno.ECONNREFUSED:
+            return DialFailed("connect_refused", f"{where} refuses connections: does a server run there?")
+        case errno.EADDRNOTAVAIL | errno.EADDRINUSE:
+            return DialFailed(
+                "no_ports",
+                "this machine has no more local ports for that address:"
+                " widen net.ipv4.ip_local_port_range, set net.ipv4.tcp_tw_reuse=1, or use a second machine",
+            )
+        case errno.ECONNRESET:
+            return DialFailed("connect_broken", f"{where} reset the connection")
+        case errno.ETIMEDOUT:
+            return DialFailed("connect_timeout", f"{where} does not answer")
+        case _:
+            return DialFailed("connect_failed", f"{where}: {error.strerror}")
+
+
+async def _connected(sock: socket.socket, address: tuple[str, int]) -> None:
+    number = sock.connect_ex(address)
+    if number == errno.EINPROGRESS:
+        await trio.lowlevel.wait_writable(sock)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+async def _tls_handshake(sock: ssl.SSLSocket) -> None:
+    def shake() -> bytes:
+        sock.do_handshake()
+        return b""
+
+    await _ready(sock, shake)
+
+
+async def _ready(sock: socket.socket, call: Callable[[], T]) -> T:
+    """Call until it does not have to wait."""
+    while True:
+        try:
+            return call()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
