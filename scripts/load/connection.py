@@ -47,7 +47,8 @@ class Connection:
 
     Args:
         sock: connected, non-blocking, owned from here on.
-        session: takes the messages and gives what is to be sent.
+        session: gives what is to be sent.
+        on_message: takes every message's payload.
         text: whether messages are text frames.
         poller: running.
         on_closed: called once, when it has ended by itself or by `close`; not by `abort`.
@@ -71,6 +72,7 @@ class Connection:
         "_session",
         "_sock",
         "_text",
+        "_tls",
         "_unsent",
         "blocked_since_s",
         "received_at_s",
@@ -81,6 +83,7 @@ class Connection:
         sock: socket.socket,
         *,
         session: ClientSession,
+        on_message: Callable[[bytes], None],
         text: bool,
         poller: Poller,
         on_closed: Callable[[Closed], None],
@@ -89,10 +92,11 @@ class Connection:
     ) -> None:
         self._sock: socket.socket | None = sock
         self._recv = sock.recv
+        self._tls = isinstance(sock, ssl.SSLSocket)
         self._fd = -1
         self._session = session
         self._text = text
-        self._frames = ServerFrames(text=text, on_message=session.on_message)
+        self._frames = ServerFrames(text=text, on_message=on_message)
         self._poller = poller
         self._on_closed = on_closed
         self._on_flushed = on_flushed
@@ -139,7 +143,7 @@ class Connection:
             self._end(error.strerror or "the connection broke")
             return
         self._take(data, now_s)
-        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+        if self._tls and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
             self.on_readable(now_s)
 
     def on_poller_gone(self) -> None:

@@ -82,7 +82,7 @@ class Second(msgspec.Struct, frozen=True, kw_only=True, tag="second"):
         steady_late: how late operations of the steady phase were begun.
         other_late: the same of all others.
         cpu_s: that it used.
-        memory_bytes: resident, less what it took before the first connection.
+        memory_bytes: resident, less what it took before its users were made.
         all_memory_bytes: resident.
     """
 

@@ -90,6 +90,7 @@ class Worker:
 
     async def obey(self, commands: AsyncIterator[Command]) -> None:
         """Make ready, then do what is commanded until everything was told."""
+        self._empty_bytes = rss_bytes()
         self._make_users()
         await self._nursery.start(self._poller.run)
         await self.tell(Ready(users=len(self._users)))
@@ -132,7 +133,6 @@ class Worker:
         world.start_ns = at_ns
         world.meter.steady_ns = world.at_s(scenario.steady_s)
         world.meter.end_ns = world.at_s(scenario.end_s)
-        self._empty_bytes = rss_bytes()
         for user in self._users:
             user.begin()
         self._nursery.start_soon(world.wheel.run)

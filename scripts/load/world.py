@@ -82,6 +82,10 @@ class Decoder:
         self._old: dict[bytes, Envelope] = {}
 
 
+    def known(self, payload: bytes) -> Envelope | None:
+        """The envelope of a broadcast that was decoded lately."""
+        return self._new.get(payload)
+
     def __call__(self, payload: bytes) -> Envelope:
         """A payload's envelope; raises Undecodable."""
         known = self._new.get(payload)
