@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from getpass import getuser
+from importlib.metadata import entry_points
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from platform import python_version
@@ -264,6 +265,11 @@ def version() -> int:
     """Print the version."""
     print(f"parley {installed_version('parley')} (Python {python_version()}, trio {trio.__version__})")
     return EXIT_OK
+
+
+# Other packages' commands: imported when they are called (or listed), so that `serve` knows nothing of them.
+for _entry in entry_points(group="parley.commands"):
+    app.command(_entry.value, name=_entry.name, help=f"See `parley {_entry.name} --help`.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

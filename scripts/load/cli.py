@@ -14,8 +14,10 @@ from typing import Annotated, Final
 import trio
 from cyclopts import App, CycloptsError, Parameter, validators
 
+from scripts.load.capacity import Goals
 from scripts.load.coordinator import Coordinator, RunSettings
 from scripts.load.errors import LoadError
+from scripts.load.find import find_capacity as search_capacity
 from scripts.load.lines import Lines
 from scripts.load.observer import Observer, Scrape, no_scrape
 from scripts.load.options import PROCESSES_MAX, Choice, builtin_names, check_url, load_choice, read_tokens
@@ -73,8 +75,14 @@ def load(
         int | None, Parameter(help="The core of the server that is started here.")
     ] = None,
     json: Annotated[Path | None, Parameter(help="Write the record of the run to this file.")] = None,
+    find_capacity: Annotated[
+        bool, Parameter(negative=(), help="Raise the number of users until a goal breaks, and state it.")
+    ] = False,
+    goal_p99: Annotated[
+        float, Parameter(help="Of --find-capacity: a delivery's p99, ms.", validator=validators.Number(gt=0))
+    ] = 250.0,
 ) -> int:
-    """Run a scenario once.
+    """Run a scenario.
 
     The server must let the tester in as fast as it comes: --no-rate-limits, and guests or --tokens.
     """
@@ -90,6 +98,7 @@ def load(
         loaded = load_choice(choice)
         known_tokens = [] if tokens is None else read_tokens(tokens)
         where = None if url is None else check_url(url)
+        check_writable(json)
     except ScenarioError as error:
         for mistake in error.mistakes:
             say(f"load: {mistake}")
@@ -97,12 +106,19 @@ def load(
 
     async def run(interrupt: trio.Event) -> int:
         async with open_target(where, server_cpu=server_cpu) as (address, scrape):
+            run_settings = RunSettings(url=address, processes=processes, tokens=known_tokens, scrape=scrape)
+            observer = make_observer(loaded)
+            if find_capacity:
+                goals = Goals(delivery_p99_ms=goal_p99)
+                search, best = await search_capacity(
+                    loaded, run_settings, goals, observer=observer, say=say, interrupt=interrupt
+                )
+                print(search.words())
+                if best is not None:
+                    write_record(best, json)
+                return EXIT_INTERRUPTED if interrupt.is_set() else EXIT_OK
             record = await Coordinator(
-                loaded,
-                RunSettings(url=address, processes=processes, tokens=known_tokens, scrape=scrape),
-                observer=make_observer(loaded),
-                say=say,
-                interrupt=interrupt,
+                loaded, run_settings, observer=observer, say=say, interrupt=interrupt
             ).run()
         write_record(record, json)
         return record.exit_code
@@ -126,6 +142,20 @@ async def open_target(url: str | None, *, server_cpu: int | None) -> AsyncGenera
         say("starting a server")
         server = await stack.enter_async_context(open_own_server(core=server_cpu))
         yield server.url, no_scrape
+
+
+def check_writable(path: Path | None) -> None:
+    """Find out before the run, not after it.
+
+    Raises:
+        ScenarioError: the file cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ScenarioError([f"--json {path}: {error.strerror}"]) from error
 
 
 def write_record(record: RunRecord, path: Path | None) -> None:

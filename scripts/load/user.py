@@ -79,6 +79,7 @@ class User:
         "_connection",
         "_dial_ns",
         "_dialing",
+        "_excused_ns",
         "_known",
         "_plan",
         "_refused_hello",
@@ -132,6 +133,8 @@ class User:
         self._cids = 0
         self._dial_ns = 0
         self._dialing = False
+        # What was due before this is not timed here: by plan the user was away or deaf until then.
+        self._excused_ns = 0
         self._visit = 0
         self._serial = 0
         self._timer_ns = 0
@@ -315,6 +318,7 @@ class User:
         self.away = True
         self._visit += 1
         due_ns = monotonic_ns() + int(away_s * NS)
+        self._excused_ns = max(self._excused_ns, due_ns)
         if connection is None:
             pass
         elif politely:
@@ -384,6 +388,8 @@ class User:
 
     def _do(self, operation: Operation) -> None:
         due_ns = self._world.at_s(operation.due_s)
+        if due_ns <= self._excused_ns:
+            due_ns = 0
         match operation:
             case Send():
                 self._send(operation.room, padded_body(due_ns, operation.body_bytes), due_ns)
@@ -455,7 +461,8 @@ class User:
         elif reply["t"] == "error":
             world.meter.errors[str(reply["code"])] += 1
         else:
-            world.meter.took("history", due_ns, monotonic_ns())
+            if due_ns:
+                world.meter.took("history", due_ns, monotonic_ns())
             witness = world.witnesses[room]
             for event in cast("Sequence[Mapping[str, object]]", reply["items"]):
                 witness.see(event, self.name)
@@ -463,8 +470,10 @@ class User:
     def _stall(self, for_s: float) -> None:
         connection = self._connection
         if connection is not None:
+            until_ns = monotonic_ns() + int(for_s * NS)
+            self._excused_ns = max(self._excused_ns, until_ns)
             connection.pause()
-            self._world.wheel.at(monotonic_ns() + int(for_s * NS), connection.resume)
+            self._world.wheel.at(until_ns, connection.resume)
 
     # -- watching ----------------------------------------------------------------------------------------
 
@@ -515,7 +524,7 @@ class User:
                 meter = self._world.meter
                 meter.deliveries += 1
                 due_ns = cast("int", event[DUE])
-                if due_ns:
+                if due_ns > self._excused_ns:
                     meter.took("delivery", due_ns, monotonic_ns())
                 return
         self.session.on_message(payload)
@@ -525,11 +534,12 @@ class User:
             event = update.event
             meter = self._world.meter
             meter.deliveries += 1
-            due_ns = event.get(DUE)
+            due_ns = cast("int | None", event.get(DUE))
             if due_ns is None:
+                # A part of an answer: what a resume brings is timed as a whole.
                 self._world.witnesses[update.room].see(event, self.name)
-            elif due_ns and event["by"] != self.session.user_id:
-                meter.took("delivery", cast("int", due_ns), monotonic_ns())
+            elif due_ns > self._excused_ns and event["by"] != self.session.user_id:
+                meter.took("delivery", due_ns, monotonic_ns())
         else:
             self._on_rarer(update)
         if self._catching_up:
@@ -611,7 +621,8 @@ class _Sent:
             case Delivery.STORED:
                 world.pending -= 1
                 world.meter.oks += 1
-                world.meter.took("ok", self._due_ns, monotonic_ns())
+                if self._due_ns > self._user._excused_ns:  # noqa: SLF001
+                    world.meter.took("ok", self._due_ns, monotonic_ns())
                 world.fates[self._room][outgoing.cid] = outgoing.seq
             case Delivery.REFUSED:
                 world.pending -= 1

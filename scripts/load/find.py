@@ -1,0 +1,63 @@
+"""Looks for the number of users that a server holds: one run after the other against the same server."""
+
+from typing import Final
+
+import msgspec
+import trio
+
+from scripts.load.capacity import CapacitySearch, Goals, limit_of
+from scripts.load.coordinator import Coordinator, RunSettings, Say
+from scripts.load.errors import LoadError
+from scripts.load.observer import Observer
+from scripts.load.record import RunRecord
+from scripts.load.scenario import USERS_MAX, Scenario
+from scripts.load.sockets import TooFewFiles
+
+CALM_S: Final = 3.0
+"""Between two runs: the server closes what the last one left."""
+
+
+async def find_capacity(
+    scenario: Scenario,
+    settings: RunSettings,
+    goals: Goals,
+    *,
+    observer: Observer,
+    say: Say,
+    interrupt: trio.Event,
+) -> tuple[CapacitySearch, RunRecord | None]:
+    """Search, from the scenario's number of users on, each user doing as much in every run.
+
+    Returns:
+        What was found, and the record of the largest run that held all goals.
+
+    Raises:
+        LoadError: the first run could not be made.
+    """
+    search = CapacitySearch(scenario.users, USERS_MAX)
+    best: RunRecord | None = None
+    while (users := search.users) is not None and not interrupt.is_set():
+        step = msgspec.structs.replace(scenario, users=users)
+        try:
+            record = await Coordinator(step, settings, observer=observer, say=say, interrupt=interrupt).run()
+        except TooFewFiles as error:
+            if not search.good:
+                raise
+            say(f"{users:,} users cannot be tried: {error}")
+            break
+        except LoadError as error:
+            # The last run may have been too much for it: what held before still counts.
+            if best is None:
+                raise
+            say(f"the search ends: {error}")
+            break
+        if interrupt.is_set():
+            break
+        limit = limit_of(record, goals)
+        search.tried(users, limit)
+        if limit is None:
+            best = record
+        say(f"{users:,} users: {'all goals held' if limit is None else limit.words}")
+        with trio.move_on_after(CALM_S):
+            await interrupt.wait()
+    return search, best
