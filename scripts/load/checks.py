@@ -66,7 +66,9 @@ class RoomChecks:
     def _order(self) -> list[Violation]:
         bad = [
             f"after #{before} comes #{after.seq} in history"
-            for before, after in zip([0, *(event.seq for event in self._history)], self._history, strict=False)
+            for before, after in zip(
+                [0, *(event.seq for event in self._history)], self._history, strict=False
+            )
             if after.seq != before + 1
         ]
         return self._report("gap", "history has gaps, or is out of order", bad)

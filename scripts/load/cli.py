@@ -53,7 +53,9 @@ def load(
     ] = None,
     users: Annotated[
         int | None,
-        Parameter(help="At once; default: the scenario's.", validator=validators.Number(gte=2, lte=USERS_MAX)),
+        Parameter(
+            help="At once; default: the scenario's.", validator=validators.Number(gte=2, lte=USERS_MAX)
+        ),
     ] = None,
     duration: Annotated[
         float | None,
@@ -66,14 +68,14 @@ def load(
     ] = 1,
     settings: Annotated[
         list[str] | None,
-        Parameter(name="--set", help="KEY=VALUE, or BEHAVIOUR.KEY=VALUE: overrules the scenario.", negative=()),
+        Parameter(
+            name="--set", help="KEY=VALUE, or BEHAVIOUR.KEY=VALUE: overrules the scenario.", negative=()
+        ),
     ] = None,
     tokens: Annotated[
         Path | None, Parameter(help="Registered users' tokens, one a line; without them users are guests.")
     ] = None,
-    server_cpu: Annotated[
-        int | None, Parameter(help="The core of the server that is started here.")
-    ] = None,
+    server_cpu: Annotated[int | None, Parameter(help="The core of the server that is started here.")] = None,
     json: Annotated[Path | None, Parameter(help="Write the record of the run to this file.")] = None,
     find_capacity: Annotated[
         bool, Parameter(negative=(), help="Raise the number of users until a goal breaks, and state it.")

@@ -17,9 +17,19 @@ from chat.client_options import split_url
 HEAD_MAX_BYTES: Final = 16 * 1024
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, 1.3."""
-_BIND_NO_PORT: Final = 24
+_BIND_REFUSALS: Final = {
+    "404": "there is no chat server at this path; it is /ws",
+    "429": "too many connections from here: start the server with --no-rate-limits",
+    "503": "the server is starting, stopping or overloaded",
+}
+_NO_PORT: Final = 24
 """IP_BIND_ADDRESS_NO_PORT (ip(7)): the port is chosen when the other end is known, so that it may be shared."""
 _SOURCES_MAX: Final = 200
+_REFUSALS: Final = {
+    "404": "there is no chat server at this path; it is /ws",
+    "429": "too many connections from here: start the server with --no-rate-limits",
+    "503": "the server is starting, stopping or overloaded",
+}
 _NO_PORT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 T = TypeVar("T")
@@ -85,7 +95,9 @@ class Dialer:
         sock = await self._connect(family, address)
         try:
             if self._context is not None:
-                sock = self._context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
+                sock = self._context.wrap_socket(
+                    sock, server_hostname=self._host, do_handshake_on_connect=False
+                )
                 await _tls_handshake(sock)
             return Dialed(sock, await self._upgrade(sock, subprotocol))
         except ssl.SSLError as error:
@@ -155,8 +167,11 @@ def _check_head(head: bytes, key: bytes, subprotocol: str) -> None:
     if len(parts) < 2 or not parts[0].startswith("HTTP/1."):  # noqa: PLR2004  version and status
         raise DialFailed("no_websocket", "what answers there does not speak HTTP")
     if parts[1] != "101":
-        raise DialFailed(f"http_{parts[1]}", f"the server answered with HTTP {parts[1]}")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        what = _REFUSALS.get(parts[1], "it is no chat server, or not one for us")
+        raise DialFailed(f"http_{parts[1]}", f"what answers there says HTTP {parts[1]}: {what}")
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
     if headers.get("sec-websocket-accept") != accept:
         raise DialFailed("no_websocket", "what answers there is no WebSocket server")

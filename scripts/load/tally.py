@@ -155,7 +155,7 @@ class Tally:
             total.steady_cpu_s += sum(second.cpu_s for second in seconds)
         if tick.users and (not total.bytes_each or tick.phase == "ramp"):
             total.bytes_each = sum(second.memory_bytes for second in seconds) // tick.users
-        self._all_lost_s = 0 if tick.users or not (tick.errors and self.lost) else self._all_lost_s + 1
+        self._all_lost_s = 0 if tick.users or not self.lost else self._all_lost_s + 1
         moved = tick.oks or tick.deliveries or tick.connects or tick.resumes or tick.latency
         waits = self.pending or self.lost
         self._stalled_s = 0 if moved or not waits else self._stalled_s + 1
@@ -163,8 +163,10 @@ class Tally:
     def verdict(self) -> str | None:
         """Why it is of no use to go on; None: it is."""
         if self._all_lost_s >= ALL_LOST_S:
-            last = self.ticks[-1]
-            what = ", ".join(sorted(last.errors))
+            recent: Counter[str] = Counter()
+            for tick in self.ticks[-ALL_LOST_S:]:
+                recent.update(tick.errors)
+            what = ", ".join(code for code, _ in recent.most_common()) or "no answer"
             return f"the server has gone: no connection for {ALL_LOST_S} s ({what})"
         if self._stalled_s >= STALLED_S:
             return f"the server stands still: {self.pending:,} answers awaited, none came for {STALLED_S} s"

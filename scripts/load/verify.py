@@ -9,13 +9,16 @@ import trio
 
 from chat.client import Client, ClientOptions, open_client
 from chat.client_errors import ClientError, RequestRefused
+from chat.protocol import SUBPROTOCOL_MSGPACK
 from scripts.load.checks import Stored, stored_of
+from scripts.load.dial import Dialer, DialFailed
 from scripts.load.errors import ServerUnusable
 
 PAGE: Final = 100
 READERS: Final = 8
 """Pages asked for at a time."""
 RETRY_S: Final = 0.5
+DIAL_S: Final = 6.0
 _OPTIONS: Final = ClientOptions(connect_timeout_s=6.0, request_timeout_s=20.0, reconnect_first_s=0.5)
 _GUESTS: Final = (
     "the server lets no guests in: start it with PARLEY_GUESTS=on, or give tokens (--tokens FILE, one a line;"
@@ -49,6 +52,15 @@ async def check_server(url: str, token: str | None) -> str:
     Raises:
         ServerUnusable: there is none.
     """
+    # Our own dialling first: it tells best what is wrong.
+    try:
+        with trio.fail_after(DIAL_S):
+            dialed = await Dialer(url).dial(SUBPROTOCOL_MSGPACK)
+    except DialFailed as error:
+        raise ServerUnusable(f"{url}: {error}") from error
+    except trio.TooSlowError as error:
+        raise ServerUnusable(f"{url}: no connection within {DIAL_S:g} s") from error
+    dialed.sock.close()
     async with open_checker(url, token) as client:
         server = cast("Mapping[str, object]", client.welcome.get("server", {}))
         return f"{server.get('name', '?')} {server.get('version', '?')}"

@@ -115,9 +115,7 @@ class Worker:
     def _make_users(self) -> None:
         assignment, scenario = self._assignment, self._scenario
         layout = Layout(scenario, Random(scenario.seed))  # noqa: S311  a plan, no secret
-        span = Span(
-            steady_s=scenario.steady_s, end_s=scenario.end_s, transcripts=read_transcripts(scenario)
-        )
+        span = Span(steady_s=scenario.steady_s, end_s=scenario.end_s, transcripts=read_transcripts(scenario))
         tokens = assignment.tokens
         # When users come back after a loss is no part of the plan: what the server does must not move that.
         jitter = Random(f"{scenario.seed}/jitter/{assignment.worker}")  # noqa: S311
@@ -223,9 +221,7 @@ class Worker:
             world.violations += witness.violations
             world.violation_count += len(witness.violations)
             if witness.sights or world.fates[number]:
-                await self.tell(
-                    RoomReport(room=number, sights=witness.sights, fates=world.fates[number])
-                )
+                await self.tell(RoomReport(room=number, sights=witness.sights, fates=world.fates[number]))
         for user in self._users:
             user.end()
         await self.tell(Done(violations=world.violations, violation_count=world.violation_count))

@@ -81,7 +81,6 @@ class Decoder:
         self._new: dict[bytes, Envelope] = {}
         self._old: dict[bytes, Envelope] = {}
 
-
     def known(self, payload: bytes) -> Envelope | None:
         """The envelope of a broadcast that was decoded lately."""
         return self._new.get(payload)
