@@ -21,7 +21,7 @@ from chat.client import (
 )
 from chat.client_errors import ClientError, OutboundFull
 from chat.client_feed import Connected, Disconnected, Ended, Notice, Update
-from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, Rewound, WasReset
+from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, OutOfOrder, Rewound, WasReset
 from chat.first_dial import FirstDial
 from chat.outbound import Delivery, Outgoing
 from chat.terminal_input import Console
@@ -91,6 +91,8 @@ class Terminal:
                 self._tell("this is not the log that was known: it begins anew", update.room)
             case Hole():
                 self._tell(f"#{update.first} to #{update.last} are missing: see /history", update.room)
+            case OutOfOrder():
+                pass  # mended by asking again
             case Left():
                 self._tell(f"the room is closed to you: {printable(str(update.refused))}", update.room)
                 self._forget(update.room)

@@ -1,7 +1,7 @@
 """PURE: what simulated users do: each behaviour is its settings, and the plan that follows from them.
 
-A plan is a stream of operations with their intended times. It depends on the seat, the settings and the random
-numbers alone: never on what the server does (open loop), nor on which process plays the user.
+A plan is a stream of operations with their intended times. It depends on the seat, the settings and the
+random numbers alone: never on what the server does (open loop), nor on which process plays the user.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class Span(Struct, frozen=True, kw_only=True):
 def arrivals(
     rng: "Random", per_s: float, from_s: float, until_s: float, how: Arrivals = "poisson"
 ) -> Iterator[float]:
-    """Times at a mean rate: independent of each other, or with think times of half to one and a half means."""
+    """Times at a mean rate: independent of each other, or half to one and a half means apart."""
     if per_s <= 0:
         return
     due_s = from_s + (rng.expovariate(per_s) if how == "poisson" else rng.random() / per_s)

@@ -81,12 +81,15 @@ class RoomChecks:
             if event is None:
                 if sight.digest != VOID and not self._was_replaced(sight):
                     bad.append(f"#{seq} epoch {sight.epoch} was seen and is not in history")
-            elif event.sight != sight and VOID not in (sight.digest, event.sight.digest):
-                if event.sight.epoch <= sight.epoch:
-                    bad.append(
-                        f"#{seq} was seen in epoch {sight.epoch} with digest {sight.digest:016x}; history has"
-                        f" {event.cid} by {event.by}, epoch {event.sight.epoch}, {event.sight.digest:016x}"
-                    )
+            elif (
+                event.sight != sight
+                and VOID not in (sight.digest, event.sight.digest)
+                and event.sight.epoch <= sight.epoch
+            ):
+                bad.append(
+                    f"#{seq} was seen in epoch {sight.epoch} with digest {sight.digest:016x}; history has"
+                    f" {event.cid} by {event.by}, epoch {event.sight.epoch}, {event.sight.digest:016x}"
+                )
         return self._report("differs", "clients saw other events than history has", bad)
 
     def _was_replaced(self, sight: Sight) -> bool:

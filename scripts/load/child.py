@@ -4,10 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from collections.abc import Generator
 from typing import IO, Final
 
 import trio
@@ -58,7 +57,7 @@ class ChildProcess:
         return code
 
     async def stop(self, *, grace_s: float) -> None:
-        """Close its standard input, ask it to end, then kill it: by its pid, which is ours until it is reaped."""
+        """Close its standard input, ask it to end, then kill it."""
         await self.stdin.aclose()
         for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_S)):
             if self.returncode is None:

@@ -1,7 +1,7 @@
 """`parley load`, also `scripts/loadtest.py`: the command line of the load tester.
 
-Exit codes: 0 all promises were kept; 1 one was broken, or the run failed; 2 the command line or the scenario is
-wrong; 3 the figures are invalid, for the tester was late; 130 interrupted.
+Exit codes: 0 all promises were kept; 1 one was broken, or the run failed; 2 the command line or the scenario
+is wrong; 3 the figures are invalid, for the tester was late; 130 interrupted.
 """
 
 import signal
@@ -41,7 +41,7 @@ app: Final = App(
 
 
 @app.default
-def load(
+def load(  # noqa: PLR0913  one argument for each option
     scenario: Annotated[
         str, Parameter(help=f"A TOML file, or one of: {', '.join(builtin_names())}.")
     ] = "steady",

@@ -232,7 +232,7 @@ class Connection:
     # -- the end -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Begin closing in good order; `on_closed` comes with the server's half. The caller bounds the time."""
+        """Begin closing in good order; `on_closed` comes with the server's half, in the caller's time."""
         if self._sock is not None and not self._closing:
             self._closing = True
             self._code = _NORMAL

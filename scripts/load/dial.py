@@ -17,13 +17,8 @@ from chat.client_options import split_url
 HEAD_MAX_BYTES: Final = 16 * 1024
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, 1.3."""
-_BIND_REFUSALS: Final = {
-    "404": "there is no chat server at this path; it is /ws",
-    "429": "too many connections from here: start the server with --no-rate-limits",
-    "503": "the server is starting, stopping or overloaded",
-}
-_NO_PORT: Final = 24
-"""IP_BIND_ADDRESS_NO_PORT (ip(7)): the port is chosen when the other end is known, so that it may be shared."""
+_BIND_LATE: Final = 24
+"""IP_BIND_ADDRESS_NO_PORT (ip(7)): the port is chosen when the other end is known, and may be shared."""
 _SOURCES_MAX: Final = 200
 _REFUSALS: Final = {
     "404": "there is no chat server at this path; it is /ws",
@@ -116,12 +111,12 @@ class Dialer:
                 sock = socket.socket(family, socket.SOCK_STREAM)
             except OSError as error:
                 raise DialFailed("no_files", f"no socket: {error.strerror}; raise `ulimit -n`") from error
+            source = self._source
             try:
-                sock.setblocking(False)
+                sock.settimeout(0)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                source = self._source
                 if source > 1:
-                    sock.setsockopt(socket.IPPROTO_IP, _BIND_NO_PORT, 1)
+                    sock.setsockopt(socket.IPPROTO_IP, _BIND_LATE, 1)
                     sock.bind((f"127.0.0.{source}", 0))
                 await _connected(sock, address)
             except OSError as error:

@@ -27,12 +27,13 @@ class Lines:
         """One line."""
         delivery = tick.latency.get("delivery")
         ok = tick.latency.get("ok")
+        times = f"{_ms(delivery.p50)}/{_ms(delivery.p99)}" if delivery else "-/-"
         errors = ", ".join(f"{count:,} {code}" for code, count in sorted(tick.errors.items()))
         self._print(
             f"{tick.at_s:5.0f} s {tick.phase:6} {tick.users:6,}/{tick.target_users:,} users"
             f" {tick.sends:6,} sends/s {tick.deliveries:8,} deliveries/s"
-            f"  p50/p99 {_ms(delivery and delivery.p50)}/{_ms(delivery and delivery.p99)}"
-            f" ok {_ms(ok and ok.p99)} late {tick.late_ms:.1f} ms cpu {tick.tester_cpu:4.0%}"
+            f"  p50/p99 {times} ok {_ms(ok.p99) if ok else '-'}"
+            f" late {tick.late_ms:.1f} ms cpu {tick.tester_cpu:4.0%}"
             f"{'  errors: ' + errors if errors else ''}"
             f"{f'  {tick.violations:,} VIOLATIONS' if tick.violations else ''}"
         )
@@ -63,7 +64,8 @@ def summary(record: RunRecord) -> list[str]:
     lines += [f"  error {code}: {count:,}" for code, count in sorted(totals.errors.items())]
     lines.append(
         f"  the tester: {totals.cpu_per_delivery_us:.1f} us of CPU a delivery,"
-        f" {totals.memory_per_connection_bytes / 1024:.1f} KB a connection, late {totals.late_ms:.1f} ms (p99)"
+        f" {totals.memory_per_connection_bytes / 1024:.1f} KB a connection,"
+        f" late {totals.late_ms:.1f} ms (p99)"
     )
     lines.append(
         f"  checked: {totals.checked_rooms:,} rooms, {totals.checked_oks:,} sends answered ok;"
@@ -76,5 +78,5 @@ def summary(record: RunRecord) -> list[str]:
     return lines
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _ms(value: float) -> str:
+    return f"{value:.1f}"

@@ -46,5 +46,6 @@ def digest_of(event: Mapping[str, object]) -> int:
     if event["kind"] == "void":
         return VOID
     body = cast("str", event.get("body", ""))
-    told = f"{event['epoch']} {event['seq']} {event['at']} {event['kind']} {event['by']} {event.get('cid')} {body}"
+    place = f"{event['epoch']} {event['seq']} {event['at']}"
+    told = f"{place} {event['kind']} {event['by']} {event.get('cid')} {body}"
     return int.from_bytes(blake2b(told.encode(), digest_size=8).digest()) >> 1 or 1

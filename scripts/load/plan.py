@@ -63,7 +63,7 @@ class Layout:
 
 
 def _shared_out(users: int, shares: Sequence[float]) -> list[int]:
-    """A group for each user; each group has its share of users, rounded, and none is empty while users last."""
+    """A group for each user: each has its share of users, rounded, and none is empty while users last."""
     ends = list(accumulate(shares))
     total = ends[-1]
     groups = [bisect(ends, (user + 0.5) * total / users) for user in range(users)]

@@ -59,6 +59,7 @@ def differences(picture: Picture, members: Mapping[str, str]) -> list[str]:
     """What a picture shows otherwise than it is.
 
     Args:
+        picture: what is shown.
         members: the true status of every member, by user id.
     """
     wrong = [

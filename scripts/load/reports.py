@@ -139,8 +139,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 Report: TypeAlias = Ready | Second | PresenceReport | RoomReport | Done
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_command: Final = msgspec.msgpack.Decoder(Command).decode
-_decode_report: Final = msgspec.msgpack.Decoder(Report).decode
+_commands: Final[msgspec.msgpack.Decoder[Command]] = msgspec.msgpack.Decoder(Command)
+_reports: Final[msgspec.msgpack.Decoder[Report]] = msgspec.msgpack.Decoder(Report)
 
 
 class FrameError(Exception):
@@ -180,7 +180,7 @@ class Frames:
 def parse_command(payload: bytes) -> Command:
     """What the coordinator said; raises FrameError."""
     try:
-        return _decode_command(payload)
+        return _commands.decode(payload)
     except msgspec.MsgspecError as error:
         raise FrameError(str(error)) from error
 
@@ -188,6 +188,6 @@ def parse_command(payload: bytes) -> Command:
 def parse_report(payload: bytes) -> Report:
     """What a worker said; raises FrameError."""
     try:
-        return _decode_report(payload)
+        return _reports.decode(payload)
     except msgspec.MsgspecError as error:
         raise FrameError(str(error)) from error

@@ -27,8 +27,8 @@ def check_files(users: int, processes: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = -(-users // max(1, allowed - SPARE_FILES))
     raise TooFewFiles(
-        f"{users:,} users in {processes} process{'es' if processes > 1 else ''} need {needed:,} open files each,"
-        f" and {allowed:,} are allowed (hard limit {hard:,}): use --processes {enough}, or raise the limit:"
-        f" `ulimit -Hn {needed}; ulimit -n {needed}` as root, `nofile` in /etc/security/limits.conf,"
+        f"{users:,} users in {processes} process{'es' if processes > 1 else ''} need {needed:,} open files"
+        f" each, and {allowed:,} are allowed (hard limit {hard:,}): use --processes {enough}, or raise the"
+        f" limit: `ulimit -Hn {needed}; ulimit -n {needed}` as root, `nofile` in /etc/security/limits.conf,"
         f" or LimitNOFILE={needed} in a systemd unit"
     )

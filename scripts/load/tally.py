@@ -1,4 +1,4 @@
-"""PURE: the reports of all workers put together: seconds to ticks, ticks to totals, and whether they count."""
+"""PURE: the reports of all workers put together: seconds to ticks, ticks to totals, and their worth."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,9 +62,9 @@ class Tally:
         self._workers = workers
         self._waiting: dict[int, list[Second]] = {}
         self._sum = _Sum()
-        self._steady = {metric: Histogram() for metric in METRICS}
+        self._steady: dict[Metric, Histogram] = {metric: Histogram() for metric in METRICS}
         self._late = Histogram()
-        self._worker_cpu_s: Counter[int] = Counter()
+        self._worker_cpu_s: dict[int, float] = {}
         self._drain_from_s = scenario.end_s
         self._all_lost_s = 0
         self._stalled_s = 0
@@ -74,7 +74,7 @@ class Tally:
         seconds = self._waiting.setdefault(second.number, [])
         seconds.append(second)
         if self._phase(second.number) == "steady":
-            self._worker_cpu_s[worker] += second.cpu_s
+            self._worker_cpu_s[worker] = self._worker_cpu_s.get(worker, 0.0) + second.cpu_s
         if len(seconds) < self._workers:
             return None
         del self._waiting[second.number]
@@ -196,6 +196,11 @@ class Tally:
     ) -> Totals:
         """The whole run."""
         total = self._sum
+        latency: dict[Metric, Quantiles] = {}
+        curve: dict[Metric, Sequence[tuple[float, float]]] = {}
+        for metric, told in self._steady.items():
+            if told.count:
+                latency[metric], curve[metric] = told.quantiles(), told.curve()
         return Totals(
             users=self._scenario.users,
             sends=total.sends,
@@ -204,8 +209,8 @@ class Tally:
             connects=total.connects,
             resumes=total.resumes,
             errors=dict(total.errors + Counter(more_errors)),
-            latency={metric: told.quantiles() for metric, told in self._steady.items() if told.count},
-            curve={metric: told.curve() for metric, told in self._steady.items() if told.count},
+            latency=latency,
+            curve=curve,
             duration_s=float(total.steady_seconds),
             checked_rooms=checked_rooms,
             checked_oks=checked_oks,

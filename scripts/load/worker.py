@@ -101,7 +101,7 @@ class Worker:
                 case Stop():
                     self._world.stopped = True
                     for user in self._users:
-                        user.settle()
+                        user.visits.settle()
                 case AskPresence():
                     await self.tell(self._presence())
                 case Heads():
@@ -164,10 +164,10 @@ class Worker:
         violations_before, self._violations_told = self._violations_told, violations
         return Second(
             number=number,
-            users=sum(user.welcomed for user in self._users),
+            users=sum(user.visits.welcomed for user in self._users),
             pending=world.pending,
-            lost=sum(not (user.welcomed or user.away) for user in self._users),
-            out=sum(user.out for user in self._users),
+            lost=sum(not (user.visits.welcomed or user.visits.away) for user in self._users),
+            out=sum(user.visits.out for user in self._users),
             violations=violations - violations_before,
             sends=meter.sends,
             deliveries=meter.deliveries,
@@ -189,7 +189,7 @@ class Worker:
             await trio.sleep(IDLE_SWEEP_S)
             now_s = trio.current_time()
             for user in self._users:
-                user.check_idle(now_s)
+                user.visits.check_idle(now_s)
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Worker:
         members: dict[int, list[str]] = {}
         pictures = []
         for user in self._users:
-            if not user.joined:
+            if not user.visits.joined:
                 continue
             statuses[user.session.user_id] = user.public_status
             for room in user.seat.rooms:
@@ -223,7 +223,7 @@ class Worker:
             if witness.sights or world.fates[number]:
                 await self.tell(RoomReport(room=number, sights=witness.sights, fates=world.fates[number]))
         for user in self._users:
-            user.end()
+            user.visits.end()
         await self.tell(Done(violations=world.violations, violation_count=world.violation_count))
         # For the server's half of the closing handshakes, which it owes nobody who is in a hurry.
         await trio.sleep(CLOSE_S)
@@ -256,7 +256,7 @@ async def read_commands(stream: trio.abc.ReceiveStream) -> AsyncIterator[Command
     """What the coordinator says, until it says no more."""
     frames = Frames()
     while data := await stream.receive_some(_READ_BYTES):
-        for payload in frames.take(data):
+        for payload in frames.take(bytes(data)):
             yield parse_command(payload)
 
 

@@ -73,7 +73,7 @@ class World:
 
 
 class Decoder:
-    """Decodes for all clients of a worker: a broadcast once, with its due time, shown to the room's witness."""
+    """Decodes for all clients of a worker: a broadcast once, with its due time, and shown to its witness."""
 
     def __init__(self, codec: Codec, world: World) -> None:
         self._decode = codec.decode_envelope

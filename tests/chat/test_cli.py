@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import socket
-from subprocess import PIPE
+from subprocess import PIPE, run
 from typing import Final
 
 import pytest
@@ -54,6 +54,23 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> list[str]:
     assert not out
     assert "Traceback" not in err
     return err.splitlines()
+
+
+def test_other_packages_commands_are_found_and_not_imported() -> None:
+    """`parley load` is one: `serve` must not pay for it."""
+    program = """
+import sys
+from chat.cli import main
+assert main(["version"]) == 0
+assert not [name for name in sys.modules if name.split(".")[0] == "scripts"]
+assert main(["load", "--users", "1"]) == 2
+assert "scripts.load.cli" in sys.modules
+"""
+    told = run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stderr.startswith("parley: ")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,12 +10,17 @@ from scripts.load.reports import Second
 from scripts.load.scenario import Scenario
 
 
+def chance(seed: int | str) -> Random:
+    """A test's choices."""
+    return Random(seed)  # noqa: S311  no secret
+
+
 def plan_of(scenario: Scenario, worker: int = 0, workers: int = 1) -> dict[int, list[Operation]]:
     """What one worker's users are to do."""
-    layout = Layout(scenario, Random(scenario.seed))
+    layout = Layout(scenario, chance(scenario.seed))
     span = Span(steady_s=scenario.steady_s, end_s=scenario.end_s)
     return {
-        user: list(operations(scenario, layout.seat(user), span, Random(seed_of(scenario, user))))
+        user: list(operations(scenario, layout.seat(user), span, chance(seed_of(scenario, user))))
         for user in range(worker, scenario.users, workers)
     }
 

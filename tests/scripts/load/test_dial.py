@@ -66,6 +66,6 @@ async def test_nobody_at_the_address_is_told() -> None:
 
 async def test_a_name_that_does_not_exist_is_told() -> None:
     """By its name."""
-    with pytest.raises(DialFailed, match="nowhere.invalid") as caught:
+    with pytest.raises(DialFailed, match=r"nowhere\.invalid") as caught:
         await Dialer("ws://nowhere.invalid/ws").dial(SUBPROTOCOL_MSGPACK)
     assert caught.value.code == "no_such_host"

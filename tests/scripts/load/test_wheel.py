@@ -1,5 +1,6 @@
 """Calls when they are due."""
 
+from functools import partial
 from time import monotonic_ns
 
 import trio
@@ -22,7 +23,7 @@ async def test_calls_come_in_the_order_of_their_times() -> None:
 
     wheel.at(now_ns, last)
     for number in reversed(range(3 * CALLS_PER_TURN)):
-        wheel.at(number, lambda number=number: called.append(number))
+        wheel.at(number, partial(called.append, number))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wheel.run)
         with trio.fail_after(BOUND_S):
