@@ -32,6 +32,11 @@ class ServerFrames:
         self._rest = b""
         self._parts: list[bytes] | None = None
 
+    @property
+    def between(self) -> bool:
+        """Whether what comes next begins a message: nothing of one is kept."""
+        return not self._rest and self._parts is None
+
     def take(self, data: bytes) -> bytes:
         """Hand on every whole message; return the frames that are not messages, uncut.
 

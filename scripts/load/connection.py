@@ -8,14 +8,15 @@ fourth of the memory.
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from chat.client_errors import ServerMisbehaved
 from chat.client_frames import ServerFrames
 from chat.client_session import ClientSession
+from chat.client_state import Envelope
 from chat.client_stream import close_frame, masked_frame
-from chat.transport.poller import Poller
+from scripts.load.poller import Poller
 
 RECEIVE_BYTES: Final = 8 * 1024
 SEND_TIMEOUT_S: Final = 10.0
@@ -49,6 +50,8 @@ class Connection:
         sock: connected, non-blocking, owned from here on.
         session: gives what is to be sent.
         on_message: takes every message's payload.
+        broadcasts: by their whole frames, those whose frames need not be taken apart again.
+        on_broadcast: is given one of them before anything else; False: `on_message` is to have it.
         text: whether messages are text frames.
         poller: running.
         on_closed: called once, when it has ended by itself or by `close`; not by `abort`.
@@ -60,11 +63,14 @@ class Connection:
     """
 
     __slots__ = (
+        "_between",
+        "_broadcast",
         "_closing",
         "_code",
         "_dirty",
         "_fd",
         "_frames",
+        "_on_broadcast",
         "_on_closed",
         "_on_flushed",
         "_poller",
@@ -84,6 +90,8 @@ class Connection:
         *,
         session: ClientSession,
         on_message: Callable[[bytes], None],
+        broadcasts: Mapping[bytes, Envelope],
+        on_broadcast: Callable[[Envelope], bool],
         text: bool,
         poller: Poller,
         on_closed: Callable[[Closed], None],
@@ -96,6 +104,9 @@ class Connection:
         self._fd = -1
         self._session = session
         self._text = text
+        self._broadcast = broadcasts.get
+        self._on_broadcast = on_broadcast
+        self._between = True
         self._frames = ServerFrames(text=text, on_message=on_message)
         self._poller = poller
         self._on_closed = on_closed
@@ -142,13 +153,13 @@ class Connection:
         except OSError as error:
             self._end(error.strerror or "the connection broke")
             return
+        event = self._broadcast(data)
+        if event is not None and self._between and self._on_broadcast(event):
+            self.received_at_s = now_s
+            return
         self._take(data, now_s)
         if self._tls and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
             self.on_readable(now_s)
-
-    def on_poller_gone(self) -> None:
-        """The poller's call: the process ends."""
-        self._fd = -1
 
     def _take(self, data: bytes, now_s: float) -> None:
         self.received_at_s = now_s
@@ -160,6 +171,7 @@ class Connection:
         except ServerMisbehaved as error:
             self._end(str(error))
             return
+        self._between = self._frames.between
         if others:
             self._control(others)
         if self._dirty:

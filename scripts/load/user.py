@@ -56,7 +56,6 @@ class User:
     __slots__ = (
         "_backlog",
         "_cids",
-        "_known",
         "_plan",
         "_rooms",
         "_watcher",
@@ -75,7 +74,6 @@ class User:
         self._backlog: list[Operation] = []
         self._cids = 0
         decoder = world.decoders[seat.json]
-        self._known = decoder.known
         self.session = ClientSession(
             decode=decoder,
             encode=(JSON if seat.json else MSGPACK).encode,
@@ -92,7 +90,7 @@ class User:
             seat,
             world,
             self.session,
-            on_message=self._on_message,
+            on_broadcast=self._on_broadcast,
             on_caught_up=self._on_caught_up,
             rng=rng,
             token=token,
@@ -237,22 +235,20 @@ class User:
         if self._watcher is not None:
             self._watcher.begin()
 
-    def _on_message(self, payload: bytes) -> None:
-        """The hot path: somebody else's message, which another client of this worker got before.
+    def _on_broadcast(self, event: Envelope) -> bool:
+        """The hot path: an event that another client of this worker got before; False: it is not so simple.
 
-        What `ClientSession.on_message` would do comes to this; everything else it does itself.
+        What `ClientSession.on_message` would do for somebody else's next event comes to this.
         """
-        event = self._known(payload)
-        if event is not None and event["by"] != self.session.user_id:
-            entry = self._rooms.get(cast("str", event["room"]))
-            if entry is not None and entry.log.take(event):
-                meter = self._world.meter
-                meter.deliveries += 1
-                due_ns = cast("int", event[DUE])
-                if due_ns > self.visits.excused_ns:
-                    meter.took("delivery", due_ns, monotonic_ns())
-                return
-        self.session.on_message(payload)
+        entry = self._rooms.get(cast("str", event["room"]))
+        if entry is None or event["by"] == self.session.user_id or not entry.log.take(event):
+            return False
+        meter = self._world.meter
+        meter.deliveries += 1
+        due_ns = cast("int", event[DUE])
+        if due_ns > self.visits.excused_ns:
+            meter.took("delivery", due_ns, monotonic_ns())
+        return True
 
     def _on_update(self, update: Update) -> None:
         if type(update) is EventAdded:

@@ -25,6 +25,7 @@ WELCOME_TIMEOUT_S: Final = 30.0
 CLOSE_S: Final = 2.0
 IDLE_S: Final = 90.0
 """Without a byte from the server, which pings after 25 s (+-20 %)."""
+BLOCKED_RETRY_S: Final = 0.05
 STEADY_NS: Final = 30 * NS
 """A connection that held this long was no failure: the next wait begins small again."""
 _FINAL_CODES: Final = range(4500, 5000)
@@ -35,7 +36,7 @@ class Visits:
 
     Args:
         session: the user's, over all connections.
-        on_message: takes every message's payload.
+        on_broadcast: see `Connection`.
         on_caught_up: called whenever all rooms are caught up after a welcome; the first time too.
         rng: for the jitter of coming back.
         token: of a registered user; None: a guest comes.
@@ -56,8 +57,8 @@ class Visits:
         "_catching_up",
         "_dial_ns",
         "_dialing",
+        "_on_broadcast",
         "_on_caught_up",
-        "_on_message",
         "_refused_hello",
         "_rng",
         "_seat",
@@ -83,7 +84,7 @@ class Visits:
         world: World,
         session: ClientSession,
         *,
-        on_message: Callable[[bytes], None],
+        on_broadcast: Callable[[Envelope], bool],
         on_caught_up: Callable[[], None],
         rng: Random,
         token: str | None,
@@ -91,7 +92,7 @@ class Visits:
         self._seat = seat
         self._world = world
         self._session = session
-        self._on_message = on_message
+        self._on_broadcast = on_broadcast
         self._on_caught_up = on_caught_up
         self._rng = rng
         self._token = token
@@ -149,7 +150,9 @@ class Visits:
         self.connection = connection = Connection(
             dialed.sock,
             session=self._session,
-            on_message=self._on_message,
+            on_message=self._session.on_message,
+            broadcasts=world.decoders[self._seat.json].broadcasts,
+            on_broadcast=self._on_broadcast,
             text=codec.is_text,
             poller=world.poller,
             on_closed=self._on_closed,
@@ -309,14 +312,10 @@ class Visits:
             self.connection.close()
 
     def check_idle(self, now_s: float) -> None:
-        """Give a connection up from which nothing has come for too long, and retry what did not go out."""
+        """Give a connection up from which nothing has come for too long."""
         connection = self.connection
-        if connection is None:
-            return
-        if now_s - connection.received_at_s > IDLE_S:
+        if connection is not None and now_s - connection.received_at_s > IDLE_S:
             self._lose(connection, "idle_timeout")
-        elif connection.blocked_since_s is not None:
-            connection.flush(now_s)
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -331,8 +330,10 @@ class Visits:
             self.connection.flush(trio.current_time())
 
     def _on_flushed(self, now_s: float) -> None:
-        """Have another flush when the session wants one."""
+        """Have another flush when the session wants one, or when the kernel may take more."""
         due_s = self._session.next_due_s()
+        if self.connection is not None and self.connection.blocked_since_s is not None:
+            due_s = now_s + BLOCKED_RETRY_S
         if due_s is None:
             return
         due_ns = monotonic_ns() + int(max(due_s - now_s, 0.001) * NS)

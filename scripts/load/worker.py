@@ -8,6 +8,7 @@ Started by `scripts.load.workers` alone. It ends with its standard input, howeve
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from time import monotonic_ns, process_time
@@ -17,10 +18,10 @@ import trio
 
 from chat.garbage import GcKeeper, gc_tune
 from chat.replay_plan import Transcript, read_transcript
-from chat.transport.poller import Poller
 from scripts.load.behaviours import Replay, Span
 from scripts.load.meter import NS
 from scripts.load.plan import Layout, operations, seed_of
+from scripts.load.poller import Poller
 from scripts.load.reports import (
     AskPresence,
     Assignment,
@@ -45,7 +46,7 @@ from scripts.load.world import World
 
 WRITE_S: Final = 60.0
 """For one report: the coordinator reads all the time."""
-IDLE_SWEEP_S: Final = 1.0
+SWEEP_PARTS: Final = 10
 CATCH_UP_POLL_S: Final = 0.05
 CLOSE_S: Final = 0.5
 _READ_BYTES: Final = 65536
@@ -92,7 +93,7 @@ class Worker:
         """Make ready, then do what is commanded until everything was told."""
         self._empty_bytes = rss_bytes()
         self._make_users()
-        await self._nursery.start(self._poller.run)
+        self._nursery.start_soon(self._poller.run)
         await self.tell(Ready(users=len(self._users)))
         async for command in commands:
             match command:
@@ -139,7 +140,7 @@ class Worker:
         self._nursery.start_soon(GcKeeper(self._connections).run)
 
     def _connections(self) -> tuple[int, int]:
-        return sum(user.session.attached for user in self._users), 0
+        return len(self._users), 0
 
     # -- while it runs -----------------------------------------------------------------------------------
 
@@ -159,15 +160,21 @@ class Worker:
     def _second(self, number: int, cpu_s: float) -> Second:
         world = self._world
         meter = world.meter
+        welcomed = lost = out = 0
+        for user in self._users:
+            visits = user.visits
+            welcomed += visits.welcomed
+            out += visits.out
+            lost += not (visits.welcomed or visits.away)
         resident = rss_bytes()
         violations = world.violation_count + sum(len(one.violations) for one in world.witnesses.values())
         violations_before, self._violations_told = self._violations_told, violations
         return Second(
             number=number,
-            users=sum(user.visits.welcomed for user in self._users),
+            users=welcomed,
             pending=world.pending,
-            lost=sum(not (user.visits.welcomed or user.visits.away) for user in self._users),
-            out=sum(user.visits.out for user in self._users),
+            lost=lost,
+            out=out,
             violations=violations - violations_before,
             sends=meter.sends,
             deliveries=meter.deliveries,
@@ -185,10 +192,11 @@ class Worker:
         )
 
     async def _sweep(self) -> None:
-        while True:
-            await trio.sleep(IDLE_SWEEP_S)
+        """Look for connections that have gone silent: all of them in `SWEEP_PARTS` seconds."""
+        for part in cycle(range(SWEEP_PARTS)):
+            await trio.sleep(1.0)
             now_s = trio.current_time()
-            for user in self._users:
+            for user in self._users[part::SWEEP_PARTS]:
                 user.visits.check_idle(now_s)
 
     # -- the end -----------------------------------------------------------------------------------------

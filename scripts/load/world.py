@@ -8,10 +8,11 @@ import trio
 
 from chat.client_state import Envelope
 from chat.codec import JSON, MSGPACK, Codec
-from chat.transport.poller import Poller
+from chat.transport.frames import build_frame
 from scripts.load.dial import Dialer
 from scripts.load.message import due_ns_of
 from scripts.load.meter import NS, Meter
+from scripts.load.poller import Poller
 from scripts.load.record import Violation, ViolationKind
 from scripts.load.wheel import Wheel
 from scripts.load.witness import Witness
@@ -19,7 +20,7 @@ from scripts.load.witness import Witness
 DIALS_MAX: Final = 256
 """Handshakes of one worker at a time; more wait, and their latency counts from when they were due."""
 MEMO_MAX: Final = 16_384
-"""Broadcasts remembered, once by themselves and once as the generation before."""
+"""Broadcasts remembered; then they are forgotten all at once."""
 VIOLATIONS_MAX: Final = 100
 """Kept with their evidence; all are counted."""
 DUE: Final = "due_ns"
@@ -73,34 +74,36 @@ class World:
 
 
 class Decoder:
-    """Decodes for all clients of a worker: a broadcast once, with its due time, and shown to its witness."""
+    """Decodes for all clients of a worker: a broadcast once, with its due time, and shown to its witness.
+
+    Attributes:
+        broadcasts: those decoded lately, by their whole frames.
+    """
 
     def __init__(self, codec: Codec, world: World) -> None:
         self._decode = codec.decode_envelope
+        self._text = codec.is_text
         self._witnesses = world.witnesses
-        self._new: dict[bytes, Envelope] = {}
-        self._old: dict[bytes, Envelope] = {}
-
-    def known(self, payload: bytes) -> Envelope | None:
-        """The envelope of a broadcast that was decoded lately."""
-        return self._new.get(payload)
+        self._payloads: dict[bytes, Envelope] = {}
+        self.broadcasts: dict[bytes, Envelope] = {}
 
     def __call__(self, payload: bytes) -> Envelope:
         """A payload's envelope; raises Undecodable."""
-        known = self._new.get(payload)
+        known = self._payloads.get(payload)
         if known is not None:
             return known
-        known = self._old.get(payload)
-        if known is None:
-            known = self._decode(payload)
-            if known.get("t") != "event":
-                return known
-            witness = self._witnesses.get(cast("str", known["room"]))
-            if witness is not None:
-                witness.see(known)
-            body = known.get("body")
-            known[DUE] = due_ns_of(body) if isinstance(body, str) else 0
-        if len(self._new) >= MEMO_MAX:
-            self._old, self._new = self._new, {}
-        self._new[payload] = known
-        return known
+        envelope = self._decode(payload)
+        if envelope.get("t") != "event":
+            return envelope
+        witness = self._witnesses.get(cast("str", envelope["room"]))
+        if witness is not None:
+            witness.see(envelope)
+        body = envelope.get("body")
+        envelope[DUE] = due_ns_of(body) if isinstance(body, str) else 0
+        if len(self._payloads) >= MEMO_MAX:
+            # Who is behind decodes again, and is compared again.
+            self._payloads.clear()
+            self.broadcasts.clear()
+        self._payloads[payload] = envelope
+        self.broadcasts[build_frame(payload, text=self._text)] = envelope
+        return envelope

@@ -11,10 +11,12 @@ from chat.client_state import Envelope
 from chat.codec import MSGPACK
 from chat.outbound import Outbound
 from chat.transport.frames import build_frame, parse_masked_frame
-from chat.transport.poller import Poller
 from scripts.load.connection import Closed, Connection
+from scripts.load.poller import Poller
 
 BOUND_S = 10.0
+KNOWN = build_frame(b"known", text=False)
+EVENT: Envelope = {"t": "event"}
 
 
 class Scene:
@@ -26,6 +28,14 @@ class Scene:
         self.server = server
         self.got: list[bytes] = []
         self.closed: list[Closed] = []
+        self.events: list[Envelope] = []
+        self.takes_events = True
+
+    def take(self, event: Envelope) -> bool:
+        """A broadcast that is known."""
+        if self.takes_events:
+            self.events.append(event)
+        return self.takes_events
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the poller work until something is so."""
@@ -53,11 +63,13 @@ async def open_scene() -> AsyncGenerator[Scene]:
         store_s=BOUND_S,
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(poller.run)
+        nursery.start_soon(poller.run)
         connection = Connection(
             ours,
             session=session,
             on_message=lambda payload: scenes[0].got.append(payload),  # noqa: PLW0108  the scene comes later
+            broadcasts={KNOWN: EVENT},
+            on_broadcast=lambda event: scenes[0].take(event),  # noqa: PLW0108  same
             text=False,
             poller=poller,
             on_closed=lambda closed: scenes[0].closed.append(closed),  # noqa: PLW0108  same
@@ -69,6 +81,7 @@ async def open_scene() -> AsyncGenerator[Scene]:
             yield scenes[0]
             connection.abort()
         nursery.cancel_scope.cancel()
+    poller.close()
 
 
 async def test_messages_are_handed_on_whatever_pieces_they_come_in() -> None:
@@ -173,3 +186,29 @@ async def test_what_the_kernel_does_not_take_is_kept_and_given_up_in_time() -> N
         assert scene.closed == []
         scene.connection.flush(111.0)
         assert [closed.reason for closed in scene.closed] == ["the server took nothing for 10 s"]
+
+
+async def test_a_known_broadcast_is_not_taken_apart() -> None:
+    """Unless it is refused, or comes together with something else."""
+    async with open_scene() as scene:
+        scene.connection.begin(b"", trio.current_time())
+        await scene.server.send_all(KNOWN)
+        await scene.until(lambda: scene.events)
+        assert scene.got == []
+        await scene.server.send_all(KNOWN + KNOWN)
+        await scene.until(lambda: len(scene.got) == 2)
+        scene.takes_events = False
+        await scene.server.send_all(KNOWN)
+        await scene.until(lambda: len(scene.got) == 3)
+        assert scene.events == [EVENT]
+
+
+async def test_bytes_within_a_message_that_look_like_a_broadcast_are_none() -> None:
+    """They are the rest of what has begun."""
+    async with open_scene() as scene:
+        outer = build_frame(b"before " + KNOWN, text=False)
+        scene.connection.begin(outer[: -len(KNOWN)], trio.current_time())
+        await scene.server.send_all(KNOWN)
+        await scene.until(lambda: scene.got)
+        assert scene.got == [b"before " + KNOWN]
+        assert scene.events == []

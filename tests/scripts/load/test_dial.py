@@ -1,5 +1,7 @@
 """Dialling: every kind of server that is none."""
 
+import errno
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -69,3 +71,25 @@ async def test_a_name_that_does_not_exist_is_told() -> None:
     with pytest.raises(DialFailed, match=r"nowhere\.invalid") as caught:
         await Dialer("ws://nowhere.invalid/ws").dial(SUBPROTOCOL_MSGPACK)
     assert caught.value.code == "no_such_host"
+
+
+async def test_when_ports_run_out_another_source_address_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On loopback each address has the ports of its own; elsewhere it is told what to do."""
+    sources: list[str] = []
+
+    async def connected(sock: socket.socket, address: tuple[str, int]) -> None:
+        await trio.lowlevel.checkpoint()
+        sources.append(sock.getsockname()[0])
+        if address[0] != "127.0.0.1" or sources[-1] != "127.0.0.3":
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        raise OSError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr("scripts.load.dial._connected", connected)
+    dialer = Dialer("ws://127.0.0.1:9/ws")
+    for _ in range(2):
+        with pytest.raises(DialFailed, match="refuses"):
+            await dialer.dial(SUBPROTOCOL_MSGPACK)
+    assert sources == ["0.0.0.0", "127.0.0.2", "127.0.0.3", "127.0.0.3"]
+    with pytest.raises(DialFailed, match="no more local ports") as caught:
+        await Dialer("ws://192.0.2.1:9/ws").dial(SUBPROTOCOL_MSGPACK)
+    assert caught.value.code == "no_ports"
