@@ -16,7 +16,7 @@ from scripts.load.errors import RunFailed, ServerUnusable
 from scripts.load.machine import describe_machine
 from scripts.load.meter import NS
 from scripts.load.observer import Observer, Scrape, no_scrape
-from scripts.load.presence_check import best_status, differences, presence_violation
+from scripts.load.presence_compare import compare_presence
 from scripts.load.record import FORMAT, RunRecord, ServerTick, Violation
 from scripts.load.reports import (
     AskPresence,
@@ -251,7 +251,7 @@ class Coordinator:
             await workers.tell(AskPresence())
             if not await self._until(lambda: len(self._presence) == len(workers), REPORT_S):
                 raise RunFailed("the workers do not tell who is there")
-            found = _compare_presence(self._presence, rooms)
+            found = compare_presence(self._presence, rooms)
             if not found or trio.current_time() >= deadline_s or self._interrupt.is_set():
                 break
             await trio.sleep(1.0)
@@ -357,23 +357,3 @@ class Coordinator:
             ),
             violations=self._violations,
         )
-
-
-def _compare_presence(reports: Sequence[PresenceReport], rooms: Sequence[str]) -> list[Violation]:
-    """Every watcher's picture against who is there."""
-    statuses: dict[str, str] = {}
-    for report in reports:
-        for user, status in report.statuses.items():
-            # A token may be several users': the most available of a user's sessions counts.
-            statuses[user] = best_status(status, statuses.get(user))
-    found: list[Violation] = []
-    members: dict[int, dict[str, str]] = {}
-    for report in reports:
-        for room, users in report.members.items():
-            members.setdefault(room, {}).update((user, statuses[user]) for user in users)
-    for report in reports:
-        for room, watcher, picture in report.pictures:
-            wrong = differences(picture, members[room])
-            if wrong:
-                found.append(presence_violation(rooms[room], watcher, wrong))
-    return found

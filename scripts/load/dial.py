@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
@@ -28,6 +28,7 @@ _REFUSALS: Final = {
 _NO_PORT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 T = TypeVar("T")
+Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int]]
 
 
 class DialFailed(Exception):
@@ -65,18 +66,19 @@ class Dialer:
     def __init__(self, url: str) -> None:
         self._tls, self._host, self._port, self._resource = split_url(url)
         self._context = ssl.create_default_context() if self._tls else None
-        self._address: tuple[socket.AddressFamily, tuple[str, int]] | None = None
+        self._addresses: list[Address] = []
         self._source = 1
 
-    async def _resolve(self) -> tuple[socket.AddressFamily, tuple[str, int]]:
-        if self._address is None:
+    async def _resolve(self) -> list[Address]:
+        if not self._addresses:
             try:
                 found = await trio.socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             except socket.gaierror as error:
                 raise DialFailed("no_such_host", f"{self._host}: {error.strerror}") from error
-            family, _, _, _, address = found[0]
-            self._address = (family, (str(address[0]), int(address[1])))
-        return self._address
+            self._addresses = [
+                (family, (str(address[0]), int(address[1]))) for family, _, _, _, address in found
+            ]
+        return self._addresses
 
     async def dial(self, subprotocol: str) -> Dialed:
         """Connect and shake hands; the caller bounds the time.
@@ -86,8 +88,7 @@ class Dialer:
 
         Cancellation: closes what was open.
         """
-        family, address = await self._resolve()
-        sock = await self._connect(family, address)
+        sock = await self._connect_any(await self._resolve())
         try:
             if self._context is not None:
                 sock = self._context.wrap_socket(
@@ -104,6 +105,17 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
+
+    async def _connect_any(self, addresses: list[Address]) -> socket.socket:
+        """Try a name's addresses in turn; the one that answers is tried first from then on."""
+        for address in addresses[:-1]:
+            try:
+                sock = await self._connect(*address)
+            except DialFailed:
+                continue
+            self._addresses = [address]
+            return sock
+        return await self._connect(*addresses[-1])
 
     async def _connect(self, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
         while True:

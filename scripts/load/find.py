@@ -13,6 +13,7 @@ from scripts.load.record import RunRecord
 from scripts.load.scenario import USERS_MAX, Scenario
 from scripts.load.sockets import TooFewFiles
 
+RAMP_MAX_S: Final = 3600.0
 CALM_S: Final = 3.0
 """Between two runs: the server closes what the last one left."""
 
@@ -37,7 +38,9 @@ async def find_capacity(
     search = CapacitySearch(scenario.users, USERS_MAX)
     best: RunRecord | None = None
     while (users := search.users) is not None and not interrupt.is_set():
-        step = msgspec.structs.replace(scenario, users=users)
+        # They come as fast as in the first run: how many a second it lets in is another question.
+        ramp_s = min(scenario.ramp_s * users / scenario.users, RAMP_MAX_S)
+        step = msgspec.structs.replace(scenario, users=users, ramp_s=ramp_s)
         try:
             record = await Coordinator(step, settings, observer=observer, say=say, interrupt=interrupt).run()
         except TooFewFiles as error:

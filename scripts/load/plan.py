@@ -57,10 +57,6 @@ class Layout:
             json=scenario.encoding == "json" or (scenario.encoding == "both" and user % 2 == 1),
         )
 
-    def members(self, room: int) -> Iterator[int]:
-        """The users of one room."""
-        return (user for user in range(self._scenario.users) if room in self.seat(user).rooms)
-
 
 def _shared_out(users: int, shares: Sequence[float]) -> list[int]:
     """A group for each user: each has its share of users, rounded, and none is empty while users last."""

@@ -66,6 +66,14 @@ async def test_nobody_at_the_address_is_told() -> None:
     assert caught.value.code == "connect_refused"
 
 
+async def test_a_name_with_several_addresses_is_tried_at_each() -> None:
+    """`localhost` may mean ::1 first, and the server may be on 127.0.0.1 alone."""
+    async with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as url:
+        with pytest.raises(DialFailed) as caught:
+            await Dialer(url.replace("127.0.0.1", "localhost")).dial(SUBPROTOCOL_MSGPACK)
+    assert caught.value.code == "http_404"
+
+
 async def test_a_name_that_does_not_exist_is_told() -> None:
     """By its name."""
     with pytest.raises(DialFailed, match=r"nowhere\.invalid") as caught:

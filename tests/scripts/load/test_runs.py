@@ -73,12 +73,12 @@ async def running(tmp_path: Path, *arguments: str) -> AsyncGenerator[Run]:
         nursery.cancel_scope.cancel()
 
 
-def small(url: str | None, *more: str, duration_s: float = 3.0) -> list[str]:
+def small(url: str | None, *more: str, duration_s: float = 3.0, users: int = 20) -> list[str]:
     """Twenty users in rooms of ten."""
     where = [] if url is None else ["--url", url]
     return [
         *where,
-        *("--users", "20", "--duration", str(duration_s), "--rate", "40"),
+        *("--users", str(users), "--duration", str(duration_s), "--rate", "40"),
         *("--set", "users_per_room=10", "--set", "ramp_s=0.5", "--set", "settle_s=0.5"),
         *more,
     ]
@@ -233,7 +233,9 @@ async def test_the_capacity_of_a_server_is_stated_with_the_limit_that_was_hit(tm
     async with (
         open_server(tmp_path) as server,
         running(
-            tmp_path, "steady", *small(server.url, "--find-capacity", "--goal-p99", "0.01", duration_s=1)
+            tmp_path,
+            "steady",
+            *small(server.url, "--find-capacity", "--goal-p99", "0.01", duration_s=1, users=3),
         ) as run,
     ):
         assert await run.ended() == 0, run.printed
