@@ -58,10 +58,18 @@ def cut(data: bytes, points: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places) if end > start]
 
 
+def filled(size: int, pattern: bytes) -> bytes:
+    """A long payload of little chance: hypothesis refuses to draw so many bytes one by one."""
+    return (pattern * (size // len(pattern) + 1))[:size]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     payloads=st.lists(
-        st.one_of(st.binary(max_size=200), st.binary(min_size=65_500, max_size=65_600)), max_size=5
+        st.one_of(
+            st.binary(max_size=200), st.builds(filled, st.integers(65_500, 65_600), st.binary(min_size=1))
+        ),
+        max_size=5,
     ),
     points=st.lists(st.integers(0, 400_000), max_size=6),
 )
