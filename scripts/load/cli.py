@@ -6,8 +6,10 @@ is wrong; 3 the figures are invalid, for the tester was late; 130 interrupted.
 
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,19 +19,25 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from scripts.load.capacity import Goals
 from scripts.load.coordinator import Coordinator, RunSettings
 from scripts.load.errors import LoadError
+from scripts.load.files import main_compare, main_report, write_page
 from scripts.load.find import find_capacity as search_capacity
 from scripts.load.lines import Lines
 from scripts.load.observer import Observer, Scrape, no_scrape
 from scripts.load.options import PROCESSES_MAX, Choice, builtin_names, check_url, load_choice, read_tokens
 from scripts.load.record import RunRecord, dump_record
-from scripts.load.scenario import USERS_MAX, Scenario
+from scripts.load.report import render_html
+from scripts.load.scenario import USERS_MAX
 from scripts.load.scenario_file import ScenarioError
+from scripts.load.scrape import Scraper
 from scripts.load.server import open_own_server
+from scripts.load.view import LiveView
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+RESULTS: Final = Path("load-results")
+"""Where runs are kept that nobody named a file for."""
 
 app: Final = App(
     name="load",
@@ -76,7 +84,17 @@ def load(  # noqa: PLR0913  one argument for each option
         Path | None, Parameter(help="Registered users' tokens, one a line; without them users are guests.")
     ] = None,
     server_cpu: Annotated[int | None, Parameter(help="The core of the server that is started here.")] = None,
-    json: Annotated[Path | None, Parameter(help="Write the record of the run to this file.")] = None,
+    metrics: Annotated[
+        str | None, Parameter(help="The server's http://HOST:PORT/metrics, to show how it is.")
+    ] = None,
+    plain: Annotated[bool, Parameter(negative=(), help="A line a second, on a terminal too.")] = False,
+    json: Annotated[
+        Path | None,
+        Parameter(
+            help=f"The record of the run; default: a new file in {RESULTS}. The report goes beside it."
+        ),
+    ] = None,
+    html: Annotated[Path | None, Parameter(help="The report, where it is to go elsewhere.")] = None,
     find_capacity: Annotated[
         bool, Parameter(negative=(), help="Raise the number of users until a goal breaks, and state it.")
     ] = False,
@@ -100,71 +118,136 @@ def load(  # noqa: PLR0913  one argument for each option
         loaded = load_choice(choice)
         known_tokens = [] if tokens is None else read_tokens(tokens)
         where = None if url is None else check_url(url)
-        check_writable(json)
+        scraper = None if metrics is None else _scraper(metrics)
+        files = choose_files(loaded.name, json=json, html=html)
     except ScenarioError as error:
         for mistake in error.mistakes:
             say(f"load: {mistake}")
         return EXIT_USAGE
 
     async def run(interrupt: trio.Event) -> int:
-        async with open_target(where, server_cpu=server_cpu) as (address, scrape):
+        async with open_target(where, scraper, server_cpu=server_cpu) as (address, scrape):
             run_settings = RunSettings(url=address, processes=processes, tokens=known_tokens, scrape=scrape)
-            observer = make_observer(loaded)
-            if find_capacity:
-                goals = Goals(delivery_p99_ms=goal_p99)
-                search, best = await search_capacity(
-                    loaded, run_settings, goals, observer=observer, say=say, interrupt=interrupt
-                )
-                print(search.words())
-                if best is not None:
-                    write_record(best, json)
-                return EXIT_INTERRUPTED if interrupt.is_set() else EXIT_OK
-            record = await Coordinator(
-                loaded, run_settings, observer=observer, say=say, interrupt=interrupt
-            ).run()
-        write_record(record, json)
+            with open_observer(plain=plain) as observer:
+                if find_capacity:
+                    goals = Goals(delivery_p99_ms=goal_p99)
+                    search, best = await search_capacity(
+                        loaded, run_settings, goals, observer=observer, say=say, interrupt=interrupt
+                    )
+                    print(search.words())
+                    if best is not None:
+                        write_files(best, files)
+                    return EXIT_INTERRUPTED if interrupt.is_set() else EXIT_OK
+                record = await Coordinator(
+                    loaded, run_settings, observer=observer, say=say, interrupt=interrupt
+                ).run()
+        write_files(record, files)
         return record.exit_code
 
     return run_until_interrupted(run)
 
 
-def make_observer(scenario: Scenario) -> Observer:
-    """Who shows the run: lines on standard output."""
-    del scenario
-    return Lines()
+@app.command
+def report(run: Path, /, *, html: Path | None = None) -> int:
+    """Show a run again, and write its report.
+
+    Parameters
+    ----------
+    run
+        The JSON file of the run.
+    html
+        The report; by default beside it.
+    """
+    return main_report(run, html=html)
+
+
+@app.command
+def compare(before: Path, after: Path, /, *, html: Path | None = None) -> int:
+    """Show two runs side by side.
+
+    Parameters
+    ----------
+    before
+        The JSON file of the run to measure against.
+    after
+        That of the other.
+    html
+        A page with the same, and with plots.
+    """
+    return main_compare(before, after, html=html)
+
+
+@contextmanager
+def open_observer(*, plain: bool) -> Generator[Observer]:
+    """Who shows the run: a live view on a terminal, lines elsewhere."""
+    if plain or not sys.stdout.isatty():
+        yield Lines()
+    else:
+        with LiveView() as view:
+            yield view
 
 
 @asynccontextmanager
-async def open_target(url: str | None, *, server_cpu: int | None) -> AsyncGenerator[tuple[str, Scrape]]:
-    """The server that is meant: the one at the address, or one of our own."""
+async def open_target(
+    url: str | None, scraper: Scraper | None, *, server_cpu: int | None
+) -> AsyncGenerator[tuple[str, Scrape]]:
+    """The server that is meant, the one at the address or one of our own, and how to ask it how it is."""
     async with AsyncExitStack() as stack:
         if url is not None:
-            yield url, no_scrape
+            yield url, no_scrape if scraper is None else scraper.tick
             return
         say("starting a server")
         server = await stack.enter_async_context(open_own_server(core=server_cpu))
-        yield server.url, no_scrape
+        yield server.url, (scraper or Scraper(server.metrics_url, pid=server.pid)).tick
 
 
-def check_writable(path: Path | None) -> None:
-    """Find out before the run, not after it.
+def _scraper(url: str) -> Scraper:
+    try:
+        return Scraper(url)
+    except ValueError as error:
+        raise ScenarioError([f"--metrics: {error}"]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a run's results go."""
+
+    record: Path
+    report: Path
+
+
+def choose_files(name: str, *, json: Path | None, html: Path | None) -> Files:
+    """Find out before the run, not after it, where its results can be written.
 
     Raises:
-        ScenarioError: the file cannot be written.
+        ScenarioError: they cannot be written there.
     """
-    if path is None:
-        return
+    if json is None:
+        json = RESULTS / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+        option = str(RESULTS)
+    else:
+        option = f"--json {json}"
+    html = html or json.with_suffix(".html")
+    if html == json:
+        raise ScenarioError([f"{option}: the report would go over the record; name it --html"])
     try:
-        path.open("ab").close()
+        if json.parent == RESULTS:
+            RESULTS.mkdir(exist_ok=True)
+        for path in (json, html):
+            is_new = not path.exists()
+            path.open("ab").close()
+            if is_new:
+                path.unlink()
     except OSError as error:
-        raise ScenarioError([f"--json {path}: {error.strerror}"]) from error
+        raise ScenarioError([f"{option}: {error.strerror}"]) from error
+    return Files(json, html)
 
 
-def write_record(record: RunRecord, path: Path | None) -> None:
-    """Keep it, where that was asked for."""
-    if path is not None:
-        path.write_bytes(dump_record(record))
-        say(f"the record is in {path}")
+def write_files(record: RunRecord, files: Files) -> None:
+    """Keep what came out."""
+    files.record.write_bytes(dump_record(record))
+    write_page(files.report, render_html(record))
+    say(f"the record is in {files.record}, the report in {files.report}")
 
 
 def run_until_interrupted(run: Callable[[trio.Event], Awaitable[int]]) -> int:

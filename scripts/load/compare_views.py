@@ -1,4 +1,4 @@
-"""PURE but for its templates: a comparison as a table on a terminal, and as a page."""
+"""A comparison as a table on a terminal, and as a page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

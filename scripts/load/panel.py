@@ -13,12 +13,10 @@ from rich.text import Text
 
 from chat.terminal_text import printable
 from scripts.load.record import METRICS, Metric, Quantiles, ServerTick, Tick
+from scripts.load.tally import CPU_MAX, LATE_MAX_MS
 from scripts.load.words import clock, count, milliseconds, number, percent, plural, size, sparkline
 
 ERRORS_SHOWN: Final = 6
-LATE_ALARM_MS: Final = 10.0
-CPU_ALARM: Final = 0.9
-"""From there on the tester's own figures are red: what it measures is likely to be itself."""
 
 _KEPT_TICKS: Final = 600
 """More than any terminal is wide."""
@@ -195,9 +193,9 @@ def _server(server: ServerTick | None) -> RenderableType:
 def _tester(tick: Tick) -> RenderableType:
     return _grid(
         (
-            ("tester CPU", percent(tick.tester_cpu), _BAD if tick.tester_cpu >= CPU_ALARM else ""),
+            ("tester CPU", percent(tick.tester_cpu), _BAD if tick.tester_cpu >= CPU_MAX else ""),
             ("memory", size(tick.tester_memory_bytes), ""),
-            ("late p99", milliseconds(tick.late_ms), _BAD if tick.late_ms >= LATE_ALARM_MS else ""),
+            ("late p99", milliseconds(tick.late_ms), _BAD if tick.late_ms >= LATE_MAX_MS else ""),
         )
     )
 
@@ -207,7 +205,7 @@ def _alarms(story: Story, tick: Tick) -> Sequence[RenderableType]:
     told: list[RenderableType] = []
     if story.violations:
         told.append(Text(f"VIOLATION: {plural(story.violations, 'promise')} broken", style=_BAD))
-    if tick.late_ms >= LATE_ALARM_MS or tick.tester_cpu >= CPU_ALARM:
+    if tick.late_ms >= LATE_MAX_MS or tick.tester_cpu >= CPU_MAX:
         told.append(Text("INVALID if this goes on: the tester itself is late", style=_BAD))
     return told
 

@@ -1,4 +1,4 @@
-"""PURE but for its templates: a run as one HTML file that opens anywhere, without a network."""
+"""A run as one HTML file that opens anywhere, without a network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
