@@ -3,8 +3,8 @@
 import os
 import platform
 import resource
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -12,17 +12,6 @@ from typing import Final
 _SPARE_FILES: Final = 200
 """File descriptors that a server or a client needs besides its connections'."""
 _PACKAGES: Final = ("parley", "trio", "trio-websocket", "msgpack", "msgspec", "asyncpg", "uvloop")
-
-
-@contextmanager
-def pinned(core: int) -> Generator[None]:
-    """Run the body, and whatever processes it starts, on one core."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def raise_file_limit() -> int:
