@@ -59,6 +59,7 @@ class Session:
         ended_with: why and how the server closes it; None while it is open or when the peer left first.
         hello_due_s: when it must have said hello; later, once a hello failed for no fault of the client's.
         spread: a factor about 1 for this session's times.
+        look_at_s: when the heartbeat has to look at it next; 0.0: at once.
         ping_due_s: when an unanswered ping ends it; None: none is under way.
         services: what it shares with every other session.
         scope: the gateway's loop for this connection, cancelled when the session ends.
@@ -80,6 +81,7 @@ class Session:
         "ended_with",
         "expires_at_ms",
         "hello_due_s",
+        "look_at_s",
         "name",
         "outbox",
         "ping_due_s",
@@ -120,6 +122,7 @@ class Session:
         self.ended_with: tuple[CloseCode, str] | None = None
         self.hello_due_s = hello_due_s
         self.spread = spread
+        self.look_at_s = 0.0
         self.ping_due_s: float | None = None
         self.expires_at_ms: int | None = None
         self.scope = trio.CancelScope()
@@ -500,6 +503,7 @@ class Session:
         self.user_id = principal.user_id
         self.name = principal.name
         self.expires_at_ms = expires_at_ms
+        self.look_at_s = 0.0
 
     def detach(self, *, clean: bool) -> None:
         """Leave routing, so that nobody delivers to what is gone; slow work comes later. Idempotent.

@@ -9,7 +9,7 @@ saves system calls. So two questions are asked after every flush:
    server.
 2. Would waiting save anything? Only frames for the same connection leave together. A send to a
    connection that had another one within the longest interval counts as a repeat; waiting pays
-   when half of the sends were repeats, or already carried two frames each. A thousand busy rooms
+   when three in four sends were repeats, or already carried two frames each. A thousand busy rooms
    of two members are never delayed: there is nothing to merge.
 
 When both say yes the next flush comes after what is in the bucket above `BURST_S`, at most
@@ -48,7 +48,7 @@ class Pace:
         self._drain(now_s)
         self._bucket_s = min(self._bucket_s + busy_s / SHARE, BURST_S + MAX_INTERVAL_S)
         if sends:
-            self._pays = repeats * 2 >= sends or frames >= sends * 2
+            self._pays = repeats * 4 >= sends * 3 or frames >= sends * 2
 
     def wait_s(self, now_s: float) -> float:
         """Return the seconds to wait at `now_s` before flushing, 0 to `MAX_INTERVAL_S`."""

@@ -420,7 +420,7 @@ async def open_bench(
             bench = Bench(
                 system,
                 memory or MemoryStore(),
-                limits or WriterLimits(min_interval_s=0.0, retry_base_s=0.05, retry_cap_s=0.05),
+                limits or WriterLimits(max_interval_s=0.0, retry_base_s=0.05, retry_cap_s=0.05),
                 times or Times(),
             )
             bench.logs = logs

@@ -1,5 +1,7 @@
 """The times of a connection: what the sweep does for one session, and that it gets around to all of them."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
@@ -9,7 +11,7 @@ from chat.heartbeat import SESSIONS_PER_TURN, Heartbeat, HeartbeatTimes
 from chat.session import Session
 from chat.session_state import Phase
 from chat.transport import PING_FRAME
-from tests.chat.session_kit import Kit, said
+from tests.chat.session_kit import ANN, Kit, said
 
 TIMES = HeartbeatTimes(silence_s=25.0, pong_s=10.0, retry_after_s=2.0)
 
@@ -121,12 +123,44 @@ async def test_a_session_that_has_ended_is_left_alone() -> None:
     assert session.ended_with == (CloseCode.SHUTDOWN, "the server is stopping")
 
 
+@pytest.mark.parametrize(
+    ("prepare", "again_s"),
+    [
+        (lambda _session: None, 5.0),
+        (lambda session: setattr(session, "expires_at_ms", 2000), 2.0),
+        (lambda session: setattr(session, "ping_due_s", session.stream.last_receive_s + 13.0), 3.0),
+        (lambda session: setattr(session.state, "phase", Phase.NEW), 0.0),
+        (lambda session: setattr(session.state, "phase", Phase.GREETING), 0.0),
+    ],
+    ids=["silence", "an end", "a ping", "no hello", "a hello being checked"],
+)
+async def test_a_look_notes_when_the_next_one_can_find_anything(
+    prepare: Callable[[Session], None], again_s: float
+) -> None:
+    """Five seconds on at most; sooner where something ends sooner; always before the welcome."""
+    session = Kit().session()
+    session.hello_due_s = trio.current_time() + 100.0
+    prepare(session)
+    now_s = session.stream.last_receive_s + 10.0
+    _heartbeat(session).look(session, now_s=now_s, now_ms=0)
+    assert session.look_at_s == pytest.approx(now_s + again_s)
+
+
+async def test_a_greeting_is_looked_at_by_the_next_sweep() -> None:
+    """Its right may end sooner than anybody had reason to look."""
+    session = Kit().session()
+    _heartbeat(session).look(session, now_s=trio.current_time(), now_ms=0)
+    assert session.look_at_s > trio.current_time()
+    session.greet(ANN, 1000)
+    assert session.look_at_s == 0.0
+
+
 async def test_the_sweep_reaches_everybody_and_lets_others_run(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Once a second over all sessions, with a pause after every thousand."""
     del autojump_clock
-    session = Kit().session()
+    session = Kit().session(welcomed=False, hello_due_s=trio.current_time() + 100.0)
     many = [session] * (2 * SESSIONS_PER_TURN + 1)
     looked: list[Session] = []
     turns = 0

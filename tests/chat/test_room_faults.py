@@ -219,7 +219,7 @@ async def test_a_crash_while_the_database_is_away_loses_nothing() -> None:
 @virtual_time
 async def test_a_full_backlog_refuses_and_keeps_what_it_has() -> None:
     """`unavailable` for what comes on top; what was taken is stored and answered later."""
-    async with open_bench(limits=WriterLimits(max_backlog_rows=2, min_interval_s=0.0)) as bench:
+    async with open_bench(limits=WriterLimits(max_backlog_rows=2, max_interval_s=0.0)) as bench:
         await bench.create()
         ann = await bench.member()
         bench.database_away("append", fault=AWAY)
@@ -266,7 +266,7 @@ async def test_a_room_that_another_node_took_over_ends_here() -> None:
 @virtual_time
 async def test_what_an_owner_here_left_behind_does_not_end_the_next_one() -> None:
     """Rows of the fenced owner that come back later are answered, and the new owner lives on."""
-    async with open_bench(limits=WriterLimits(max_batch_rows=1, min_interval_s=0.0)) as bench:
+    async with open_bench(limits=WriterLimits(max_batch_rows=1, max_interval_s=0.0)) as bench:
         await bench.create()
         ann = await bench.member()
         bench.database_away("append", fault=SLOW)

@@ -105,7 +105,7 @@ async def test_a_seq_that_is_void_is_never_answered_ok() -> None:
 @virtual_time
 async def test_a_void_is_told_though_the_backlog_is_full() -> None:
     """Its news follows from what was taken, so the writer takes it, and the room lives."""
-    async with open_bench(limits=WriterLimits(max_backlog_rows=2, min_interval_s=0.0)) as bench:
+    async with open_bench(limits=WriterLimits(max_backlog_rows=2, max_interval_s=0.0)) as bench:
         await bench.create()
         ann = await bench.member()
         poison = bench.send(ann, "p", "\x00")

@@ -65,7 +65,9 @@ async def test_batches_keep_apart_under_load(autojump_clock: MockClock) -> None:
     """After a pause a row goes at once; a fast store gets batches at intervals, unless a full one waits."""
     store, heard = MemoryStore(), Heard()
     room = await owned_room(store)
-    writer = make_writer(store, heard, WriterLimits(min_interval_s=0.1, max_batch_rows=20))
+    writer = make_writer(
+        store, heard, WriterLimits(row_interval_s=0.1, max_interval_s=0.1, max_batch_rows=20)
+    )
     async with running(writer):
         for seq in range(1, 10):
             writer.submit(message(room, seq), seq)
@@ -80,6 +82,26 @@ async def test_batches_keep_apart_under_load(autojump_clock: MockClock) -> None:
         assert [rows for rows, _ in heard.commits[4:]] == [20, 20, 20]
         assert trio.current_time() == begun_s
         assert await writer.flush(timeout_s=1) == 0
+
+
+async def test_a_pause_follows_the_traffic_up_to_its_longest(autojump_clock: MockClock) -> None:
+    """A row every 40 ms waits 10 ms at most; of many rows a batch takes what comes in the longest pause."""
+    store, heard = MemoryStore(), Heard()
+    room = await owned_room(store)
+    writer = make_writer(store, heard, WriterLimits(row_interval_s=0.01, max_interval_s=0.1))
+    async with running(writer):
+        for seq in range(1, 11):
+            writer.submit(message(room, seq), seq)
+            await trio.sleep(0.04)
+        assert [rows for rows, _ in heard.commits] == [1] * 10
+
+        for seq in range(11, 411):
+            writer.submit(message(room, seq), seq)
+            await trio.sleep(0.001)
+        assert await writer.flush(timeout_s=1) == 0
+    rows = [rows for rows, _ in heard.commits[10:]]
+    assert rows[0] == 1
+    assert max(rows) == 100
 
 
 async def test_a_batch_is_bounded_in_rows_and_in_bytes(autojump_clock: MockClock) -> None:
@@ -156,7 +178,7 @@ async def test_what_follows_from_rows_that_were_taken_passes_the_bound(autojump_
                 writer.stop_accepting()
                 writer.submit(event(room, 6), 6, beyond_bound=True)
 
-    limits = WriterLimits(max_backlog_rows=3, max_batch_rows=1, min_interval_s=0)
+    limits = WriterLimits(max_backlog_rows=3, max_batch_rows=1, max_interval_s=0.0)
     writer = Writer(store, on_receipts=listener, limits=limits, rng=RNG)
     for seq in (1, 2, 3):
         writer.submit(message(room, seq), seq)

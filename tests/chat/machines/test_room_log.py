@@ -345,7 +345,7 @@ async def simulate(ops: Sequence[Op], *, tail_events: int, strict: bool) -> Worl
     while True:
         async with open_bench(
             Times(tail_events=tail_events, activation_s=2.0, idle_s=IDLE_S),
-            limits=WriterLimits(min_interval_s=0.0, max_batch_rows=3, retry_base_s=0.05, retry_cap_s=0.05),
+            limits=WriterLimits(max_interval_s=0.0, max_batch_rows=3, retry_base_s=0.05, retry_cap_s=0.05),
             memory=world.memory,
         ) as bench:
             life = Life(world, bench)

@@ -37,6 +37,8 @@ def test_a_load_above_the_share_waits_up_to_the_longest_interval() -> None:
 def test_waiting_is_not_done_where_it_merges_nothing() -> None:
     """Thousands of busy rooms of two: no connection would have two frames, so nothing waits."""
     assert run(Pace(), every_s=0.003, busy_s=0.003, flushes=100, repeats=10) == [0.0] * 100
+    assert run(Pace(), every_s=0.003, busy_s=0.003, flushes=100, repeats=374) == [0.0] * 100
+    assert any(run(Pace(), every_s=0.003, busy_s=0.003, flushes=100, repeats=375))
 
 
 def test_frames_that_leave_together_are_reason_enough_to_go_on_waiting() -> None:
