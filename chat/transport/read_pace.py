@@ -9,7 +9,7 @@ kept waiting, and a pause is far below what a person notices.
 
 from typing import Final
 
-PAUSE_S: Final = 0.005
+PAUSE_S: Final = 0.004
 CROWD: Final = 1.5
 """Connections ready at a look, on average over the last ones, from which on a pause pays."""
 _MEMORY: Final = 0.9

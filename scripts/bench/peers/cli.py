@@ -28,7 +28,7 @@ from scripts.bench.peers.page import render_figures, render_page
 from scripts.bench.peers.plot import write_plot
 from scripts.bench.peers.race import Race
 from scripts.bench.peers.results import LIMIT, PARLEY, Result
-from scripts.bench.peers.workloads import CONTESTS, bounded
+from scripts.bench.peers.workloads import CONTESTS, at_common_rate, bounded
 from scripts.bench.process import BenchError
 from storage import EmbeddedError, StorageError, open_embedded
 
@@ -47,7 +47,11 @@ async def _compare(options: PeerOptions) -> None:
         print(f"  {name}: {value}")
     os.sched_setaffinity(0, {options.cores[1]})
     contests = [
-        bounded(contest, connections_max=min(possible, options.connections_max), quick=options.quick)
+        bounded(
+            at_common_rate(contest, options.rates.get(contest.name)),
+            connections_max=min(possible, options.connections_max),
+            quick=options.quick,
+        )
         for contest in CONTESTS
         if contest.name in options.workloads
     ]

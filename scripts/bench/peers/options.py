@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
         only: names of contestants.
         workloads: names.
         seconds: measured at the common rate; a rate of the search takes a third of it.
+        rates: common rates other than the workloads' own, sends a second, by workload.
         quick: fewer rates are tried.
         connections_max: above it a workload gets fewer rooms.
         cores: the server's, and the client's and Postgres'.
@@ -37,6 +38,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
     only: Sequence[str]
     workloads: Sequence[str]
     seconds: float
+    rates: Mapping[str, float]
     quick: bool
     connections_max: int
     cores: tuple[int, int]
@@ -53,6 +55,13 @@ def parse_peer_options(argv: Sequence[str]) -> PeerOptions:
     parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(CONTESTANTS)}; default: all")
     parser.add_argument("--workload", metavar="NAME,...", help=f"of {', '.join(WORKLOADS)}; default: all")
     parser.add_argument("--seconds", type=float, help=f"measured at the common rate; default {_SECONDS:g}")
+    parser.add_argument(
+        "--rate",
+        action="append",
+        default=[],
+        metavar="WORKLOAD=SENDS",
+        help="a common rate, sends a second, instead of the workload's own",
+    )
     parser.add_argument("--quick", action="store_true", help="shorter, fewer connections and rates")
     parser.add_argument("--server-cpu", type=int, default=0, help="the server's core; default 0")
     parser.add_argument("--client-cpu", type=int, default=1, help="the client's and Postgres'; default 1")
@@ -75,12 +84,31 @@ def parse_peer_options(argv: Sequence[str]) -> PeerOptions:
         only=only,
         workloads=workloads,
         seconds=seconds,
+        rates=dict(_rate(parser, words) for words in known.rate),
         quick=known.quick,
         connections_max=_QUICK_CONNECTIONS if known.quick else 1 << 30,
         cores=cores,
         nice=known.nice,
         out=out,
     )
+
+
+def _rate(parser: argparse.ArgumentParser, words: str) -> tuple[str, float]:
+    """One `--rate`."""
+    name, _, number = words.partition("=")
+    contest = next((contest for contest in CONTESTS if contest.name == name and contest.rates), None)
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = 0.0
+    if contest is None or not contest.rates[0] <= rate <= contest.rates[-1]:
+        ranges = ", ".join(
+            f"{contest.name}={contest.rates[0]:g}..{contest.rates[-1]:g}"
+            for contest in CONTESTS
+            if contest.rates
+        )
+        parser.error(f"--rate {words}: there are {ranges}")
+    return name, rate
 
 
 def _chosen(

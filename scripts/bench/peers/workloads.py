@@ -49,6 +49,11 @@ CROWD: Final = Contest(
 CONTESTS: Final[Sequence[Contest]] = (FANOUT, PAIRS, CROWD)
 
 
+def at_common_rate(contest: Contest, rate: float | None) -> Contest:
+    """The same with another common rate; None: its own."""
+    return contest if rate is None else replace(contest, workload=at_rate(contest.workload, rate))
+
+
 def bounded(contest: Contest, *, connections_max: int, quick: bool) -> Contest:
     """The same with at most so many connections, and for a first look with fewer rates to choose from."""
     return replace(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bench.peers.options import CONTESTANTS, WORKLOADS, parse_peer_options
-from scripts.bench.peers.workloads import CONTESTS, PAIRS, bounded
+from scripts.bench.peers.workloads import CONTESTS, FANOUT, PAIRS, at_common_rate, bounded
 
 CORE = str(min(os.sched_getaffinity(0)))
 HERE = ["--server-cpu", CORE, "--client-cpu", CORE]
@@ -23,6 +23,13 @@ def test_contestants_and_workloads_can_be_chosen() -> None:
     """As they were typed."""
     options = parse_peer_options([*HERE, "--only", "ws, limit", "--workload", "crowd", "--seconds", "2.5"])
     assert (options.only, options.workloads, options.seconds) == (["ws", "limit"], ["crowd"], 2.5)
+
+
+def test_a_common_rate_can_be_chosen_for_each_workload() -> None:
+    """The others keep theirs."""
+    options = parse_peer_options([*HERE, "--rate", "pairs=8000"])
+    assert at_common_rate(PAIRS, options.rates.get("pairs")).workload.rate == 8000
+    assert at_common_rate(FANOUT, options.rates.get("fanout")) == FANOUT
 
 
 def test_quick_is_shorter_and_smaller() -> None:
@@ -47,6 +54,10 @@ def test_a_workload_fits_into_the_connections_that_there_can_be() -> None:
         (["--only", ","], "no contestant"),
         (["--workload", "nap"], "no workload nap"),
         (["--seconds", "0"], "--seconds"),
+        (["--rate", "pairs"], "pairs=500..16000"),
+        (["--rate", "pairs=fast"], "pairs=500..16000"),
+        (["--rate", "pairs=16001"], "pairs=500..16000"),
+        (["--rate", "crowd=5"], "pairs=500..16000"),
         (["--server-cpu", "4096"], "core 4096"),
         (["--out", __file__], "not a directory"),
     ],

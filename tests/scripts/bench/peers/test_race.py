@@ -19,6 +19,7 @@ OPTIONS = PeerOptions(
     workloads=["pairs"],
     seconds=1.0,
     quick=True,
+    rates={},
     connections_max=10,
     cores=CORES,
     nice=None,
