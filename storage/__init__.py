@@ -1,8 +1,9 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`) and the two stores (`postgres`,
-`memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's rules.
+`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`, `search`, `search_index`) and the two
+Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
+chat's rules.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s
@@ -50,6 +51,14 @@ from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
 from storage.pool import open_database as open_database
 from storage.postgres import PostgresStore as PostgresStore
+from storage.search_model import DEFAULT_LANGUAGE as DEFAULT_LANGUAGE
+from storage.search_model import LANGUAGES as LANGUAGES
+from storage.search_model import IndexStep as IndexStep
+from storage.search_model import RoomDue as RoomDue
+from storage.search_model import SearchAsk as SearchAsk
+from storage.search_model import SearchHit as SearchHit
+from storage.search_model import SearchKey as SearchKey
+from storage.search_model import SearchPage as SearchPage
 from storage.store import Store as Store
 from storage.writer import Writer as Writer
 from storage.writer_model import Delivery as Delivery
@@ -61,6 +70,8 @@ from storage.writer_model import WriterStatistics as WriterStatistics
 from storage.writer_pool import WriterPool as WriterPool
 
 __all__ = [
+    "DEFAULT_LANGUAGE",
+    "LANGUAGES",
     "MAX_EPOCHS",
     "Activation",
     "BacklogFull",
@@ -78,6 +89,7 @@ __all__ = [
     "EpochStart",
     "Fenced",
     "HistoryPage",
+    "IndexStep",
     "KnownCid",
     "LogEntry",
     "LogGap",
@@ -93,10 +105,15 @@ __all__ = [
     "PostgresStore",
     "Receipt",
     "Role",
+    "RoomDue",
     "RoomId",
     "RoomKind",
     "RoomRow",
     "Row",
+    "SearchAsk",
+    "SearchHit",
+    "SearchKey",
+    "SearchPage",
     "SilentObserver",
     "StorageError",
     "Store",

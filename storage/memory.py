@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
+from storage import memory_search
 from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import BadData, Conflict, LogGap
@@ -23,6 +24,7 @@ from storage.memory_room import (
     known_receipt,
     void_of,
 )
+from storage.memory_search import Indexed
 from storage.model import (
     Activation,
     Entry,
@@ -45,6 +47,7 @@ from storage.model import (
     UserRow,
 )
 from storage.rooms import membership_page
+from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 _STORED = Stored()
 
@@ -71,6 +74,8 @@ class MemoryStore:
         self._users_by_id: dict[str, UserRow] = {}
         self._tokens: dict[bytes, _Token] = {}
         self._secrets: dict[str, bytes] = {}
+        self._index: dict[RoomId, Indexed] = {}
+        self._settled: dict[RoomId, int] = {}
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
         """See `Store.append`."""
@@ -114,6 +119,7 @@ class MemoryStore:
             slow_s=room.slow_s,
             created_by=room.created_by,
             created_at_ms=room.created_at_ms,
+            language=room.language,
         )
         owner = MemberRow(room.created_by, room.creator_name, "owner", room.created_at_ms, 0)
         self._ids[room.name] = room_id
@@ -252,6 +258,32 @@ class MemoryStore:
         """See `Store.secret`."""
         await trio.lowlevel.checkpoint()
         return self._secrets.setdefault(name, candidate)
+
+    async def search(self, ask: SearchAsk) -> SearchPage | None:
+        """See `Store.search`. Every language is `simple` here."""
+        await trio.lowlevel.checkpoint()
+        memory_search.check_query(ask.query)
+        return memory_search.search(self._rooms, self._index, ask)
+
+    async def index_rooms(self, room_ids: Sequence[RoomId], *, max_rows: int) -> IndexStep:
+        """See `Store.index_rooms`."""
+        await trio.lowlevel.checkpoint()
+        return memory_search.index_rooms(self._rooms, self._index, room_ids, max_rows)
+
+    async def skip_event(self, room_id: RoomId) -> int | None:
+        """See `Store.skip_event`."""
+        await trio.lowlevel.checkpoint()
+        return memory_search.skip_event(self._rooms, self._index, room_id)
+
+    async def rooms_due(self, *, after: RoomId, limit: int) -> Sequence[RoomDue]:
+        """See `Store.rooms_due`."""
+        await trio.lowlevel.checkpoint()
+        return memory_search.rooms_due(self._rooms, self._index, self._settled, after, limit)
+
+    async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
+        """See `Store.settle_rooms`."""
+        await trio.lowlevel.checkpoint()
+        memory_search.settle_rooms(self._rooms, self._index, self._settled, rooms)
 
     async def ping(self) -> None:
         """See `Store.ping`."""

@@ -112,7 +112,11 @@ Receipt = Stored | Duplicate | CidConflict | Poisoned | Fenced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomRow:
-    """A room's settings."""
+    """A room's settings.
+
+    Attributes:
+        language: whose rules make words of its texts, see `storage.search_model.LANGUAGES`.
+    """
 
     room_id: RoomId
     name: str
@@ -122,6 +126,7 @@ class RoomRow:
     slow_s: float
     created_by: str
     created_at_ms: int
+    language: str = "simple"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +141,7 @@ class NewRoom:
     created_by: str
     creator_name: str
     created_at_ms: int
+    language: str = "simple"
 
 
 class MemberRow(NamedTuple):

@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import accounts, rooms
+from storage import accounts, rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
@@ -26,6 +26,8 @@ from storage.model import (
     TokenRow,
     UserRow,
 )
+from storage.search import search
+from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 _STORED = Stored()
 
@@ -151,6 +153,27 @@ class PostgresStore:
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """See `Store.secret`."""
         return await self._database.read(accounts.secret, name, candidate, timeout_s=self._write_s)
+
+    async def search(self, ask: SearchAsk) -> SearchPage | None:
+        """See `Store.search`."""
+        return await self._database.snapshot(search, ask, timeout_s=self._read_s)
+
+    async def index_rooms(self, room_ids: Sequence[RoomId], *, max_rows: int) -> IndexStep:
+        """See `Store.index_rooms`."""
+        return await self._database.run(search_index.index_rooms, room_ids, max_rows, timeout_s=self._write_s)
+
+    async def skip_event(self, room_id: RoomId) -> int | None:
+        """See `Store.skip_event`."""
+        return await self._database.run(search_index.skip_event, room_id, timeout_s=self._write_s)
+
+    async def rooms_due(self, *, after: RoomId, limit: int) -> Sequence[RoomDue]:
+        """See `Store.rooms_due`."""
+        return await self._database.read(search_index.rooms_due, after, limit, timeout_s=self._read_s)
+
+    async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
+        """See `Store.settle_rooms`."""
+        if rooms:
+            await self._database.read(search_index.settle_rooms, rooms, timeout_s=self._write_s)
 
     async def ping(self) -> None:
         """See `Store.ping`."""

@@ -21,11 +21,11 @@ from storage.model import (
     RoomRow,
 )
 
-_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms"
+_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language"
 
 INSERT_ROOM: Final = """
-INSERT INTO rooms (name, kind, topic, strict, slow_s, created_by, created_at_ms)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO rooms (name, kind, topic, strict, slow_s, created_by, created_at_ms, language)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (name) DO NOTHING
 RETURNING id
 """
@@ -38,8 +38,9 @@ LIST_ROOMS: Final = f"""
 SELECT {_ROOM_COLUMNS} FROM rooms WHERE kind = 'public' AND name > $1 ORDER BY name LIMIT $2
 """  # noqa: S608  constants only
 
+# From now on there may be events that are not indexed (`storage/search_index.py`).
 RAISE_EPOCH: Final = f"""
-UPDATE rooms SET epoch = epoch + 1 WHERE name = $1 RETURNING {_ROOM_COLUMNS}, epoch
+UPDATE rooms SET epoch = epoch + 1, search_due = true WHERE name = $1 RETURNING {_ROOM_COLUMNS}, epoch
 """  # noqa: S608  constants only
 TAIL: Final = f"SELECT {ENTRY_COLUMNS} FROM log WHERE room_id = $1 ORDER BY seq DESC LIMIT $2"  # noqa: S608
 EPOCHS: Final = "SELECT epoch, head_seq FROM room_epochs WHERE room_id = $1 ORDER BY epoch"
@@ -90,6 +91,7 @@ async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
         room.slow_s,
         room.created_by,
         room.created_at_ms,
+        room.language,
     )
     if row is None:
         raise Conflict(f"a room {room.name!r} exists already")
@@ -103,6 +105,7 @@ async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
         slow_s=room.slow_s,
         created_by=room.created_by,
         created_at_ms=room.created_at_ms,
+        language=room.language,
     )
 
 
@@ -180,6 +183,7 @@ def _room(
     slow_s: float,
     created_by: str,
     created_at_ms: int,
+    language: str,
 ) -> RoomRow:
     return RoomRow(
         room_id=room_id,
@@ -190,6 +194,7 @@ def _room(
         slow_s=slow_s,
         created_by=created_by,
         created_at_ms=created_at_ms,
+        language=language,
     )
 
 
@@ -202,9 +207,10 @@ def _owned(
     slow_s: float,
     created_by: str,
     created_at_ms: int,
+    language: str,
     epoch: int,
 ) -> tuple[RoomRow, int]:
-    return _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms), epoch
+    return _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language), epoch
 
 
 def _membership(

@@ -22,6 +22,7 @@ from storage.model import (
     TokenRow,
     UserRow,
 )
+from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 
 class Store(Protocol):
@@ -135,6 +136,42 @@ class Store(Protocol):
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """The secret of this name; `candidate` becomes it when there is none yet."""
+        ...
+
+    async def search(self, ask: SearchAsk) -> SearchPage | None:
+        """Messages with these words, newest first, as far as they are indexed; None: no such room.
+
+        What may be read: public rooms, and rooms whose member the user is.
+
+        Raises:
+            Unavailable: as of every call, or this search takes longer than it may.
+        """
+        ...
+
+    async def index_rooms(self, room_ids: Sequence[RoomId], *, max_rows: int) -> IndexStep:
+        """Index the stored events after these rooms' positions, `max_rows` of them at most, all or none.
+
+        May be repeated, and run by several at once. Rooms that do not exist are done.
+
+        Raises:
+            BadData: some event cannot be indexed; nothing was written. Fewer at a time find out which, and
+                `skip_event` passes over it.
+        """
+        ...
+
+    async def skip_event(self, room_id: RoomId) -> int | None:
+        """Move a room's position over one event without indexing it; its seq, None at the end of the log."""
+        ...
+
+    async def rooms_due(self, *, after: RoomId, limit: int) -> Sequence[RoomDue]:
+        """Rooms by number, those after `after`, that were activated and have not been settled since."""
+        ...
+
+    async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
+        """Note that nobody has these rooms open, as of the look they come from: nothing more can be written.
+
+        Those that are indexed to their ends and were not activated since that look are due no more.
+        """
         ...
 
     async def ping(self) -> None:

@@ -20,6 +20,7 @@ from storage.model import (
     TokenRow,
     UserRow,
 )
+from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 from storage.store import Store
 
 R = TypeVar("R")
@@ -137,6 +138,26 @@ class FaultyStore:
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """See `Store.secret`."""
         return await self._call("secret", lambda: self.store.secret(name, candidate))
+
+    async def search(self, ask: SearchAsk) -> SearchPage | None:
+        """See `Store.search`."""
+        return await self._call("search", lambda: self.store.search(ask))
+
+    async def index_rooms(self, room_ids: Sequence[RoomId], *, max_rows: int) -> IndexStep:
+        """See `Store.index_rooms`."""
+        return await self._call("index_rooms", lambda: self.store.index_rooms(room_ids, max_rows=max_rows))
+
+    async def skip_event(self, room_id: RoomId) -> int | None:
+        """See `Store.skip_event`."""
+        return await self._call("skip_event", lambda: self.store.skip_event(room_id))
+
+    async def rooms_due(self, *, after: RoomId, limit: int) -> Sequence[RoomDue]:
+        """See `Store.rooms_due`."""
+        return await self._call("rooms_due", lambda: self.store.rooms_due(after=after, limit=limit))
+
+    async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
+        """See `Store.settle_rooms`."""
+        await self._call("settle_rooms", lambda: self.store.settle_rooms(rooms))
 
     async def ping(self) -> None:
         """See `Store.ping`."""

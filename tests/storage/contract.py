@@ -20,6 +20,7 @@ from storage import (
     UserRow,
 )
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
+from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
     change,
@@ -264,5 +265,7 @@ class AccountContract:
         await store.ping()
 
 
-class StoreContract(AppendContract, ParkContract, MemberContract, RoomContract, AccountContract):
+class StoreContract(
+    AppendContract, ParkContract, MemberContract, RoomContract, AccountContract, SearchContract
+):
     """All of it."""

@@ -6,13 +6,15 @@ from typing import Literal, cast
 
 import pytest
 
-from storage import Database, Tx, accounts, append, history, rooms
+from storage import Database, Tx, accounts, append, history, rooms, search, search_index
+from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
 
 FILL = f"""
-INSERT INTO rooms (epoch, created_at_ms, slow_s, strict, kind, name, topic, created_by)
-SELECT 1, 0, 0, false, 'public', 'room' || lpad(i::text, 6, '0'), '', 'u_1'
+INSERT INTO rooms (epoch, created_at_ms, slow_s, strict, kind, name, topic, created_by, search_due, language)
+SELECT 1, 0, 0, false, 'public', 'room' || lpad(i::text, 6, '0'), '', 'u_1', i % 10 = 0,
+    CASE WHEN i % 7 = 0 THEN 'english' ELSE 'simple' END
 FROM generate_series(1, {ROOMS}) i;
 
 INSERT INTO log (room_id, seq, epoch, at_ms, n, kind, author, author_name, cid, body)
@@ -36,12 +38,26 @@ INSERT INTO tokens (hash, user_id, created_at_ms) SELECT sha256(id::bytea), id, 
 
 INSERT INTO parked (room_id, seq, entry, error) SELECT i % 300 + 1, i, '', '' FROM generate_series(1, 5000) i;
 
+INSERT INTO search_positions (room_id, indexed_seq, at_ms) SELECT id, 1, id FROM rooms;
+
+INSERT INTO search_messages (room_id, seq, at_ms, text_seq, tsv)
+SELECT room_id, seq, at_ms, seq, to_tsvector('simple', 'word' || seq % 50 || ' w' || at_ms)
+    || array_to_tsvector({TAGS_SQL.format(room_id="room_id", language="'simple'", at_ms="at_ms")})
+FROM log WHERE kind = 'message';
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
 """  # noqa: S608  constants only
 
 ONE, TWO = "{1}", "{1,2}"
+BOUND = str(history.NO_BOUND)
+SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
+    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
+    "search.show": (search.SHOW, [TWO, TWO, TWO, "word", "[", "]"]),
+}
+"""As a search asks them: after its settings."""
 QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "history.before": (history.PAGE_BEFORE, ["1", "2000", "50"]),
     "history.latest": (history.PAGE_BEFORE, ["1", str(history.NO_BOUND), "50"]),
@@ -61,6 +77,19 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.find_user": (accounts.FIND_USER, ["user5"]),
     "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0"]),
     "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
+    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5"]),
+    "search.newest": (search.NEWEST, []),
+    "search.languages": (search.LANGUAGES_IN_USE, []),
+    "search.room_number": (search.ROOM_NUMBER, ["room000100"]),
+    "search.index.begin": (search_index.BEGIN_POSITIONS, [TWO]),
+    "search.index.lock": (search_index.LOCK_POSITIONS, [TWO]),
+    "search.index.read": (search_index.READ_EVENTS, [TWO, TWO, "1000"]),
+    "search.index.write": (search_index.WRITE_TEXTS, [TWO, TWO, TWO]),
+    "search.index.delete": (search_index.DELETE_TEXTS, [TWO, TWO]),
+    "search.index.advance": (search_index.ADVANCE, [TWO, TWO, TWO]),
+    "search.index.skip": (search_index.SKIP, ["1"]),
+    "search.index.due": (search_index.ROOMS_DUE, ["1", "100"]),
+    "search.index.settle": (search_index.SETTLE, [TWO, TWO]),
     "append.regular": (
         append.APPEND_REGULAR,
         [TWO, ONE, ONE, ONE, "{m,m}", "{a,b}", "{a,b}", ONE, "{k,l}", "{x,y}", ONE, ONE, "{z}"],
@@ -92,10 +121,13 @@ async def test_every_query_uses_an_index(
         await tx.execute(FILL)
         await tx.execute(f"SET LOCAL plan_cache_mode = {mode}")
         scans: dict[str, list[str]] = {}
-        for number, (name, (sql, args)) in enumerate(QUERIES.items()):
+        for number, (name, (sql, args)) in enumerate((*QUERIES.items(), *SEARCHES.items())):
+            if name == next(iter(SEARCHES)):
+                await tx.execute(search.SETTINGS)
             values = ", ".join(f"'{arg}'" for arg in args)
             await tx.execute(f"PREPARE q{number} AS {sql}")
-            text = await tx.fetchval_as(str, f"EXPLAIN (FORMAT JSON) EXECUTE q{number} ({values})")
+            call = f"q{number} ({values})" if args else f"q{number}"
+            text = await tx.fetchval_as(str, f"EXPLAIN (FORMAT JSON) EXECUTE {call}")
             ((root,),) = [json.loads(text)]
             nodes = list(_nodes(root["Plan"]))
             assert any("Index" in str(node["Node Type"]) for node in nodes), f"{name}: {text}"
@@ -104,4 +136,4 @@ async def test_every_query_uses_an_index(
 
     scans = await database.run(explain_all, timeout_s=60)
 
-    assert scans == {name: [] for name in QUERIES}
+    assert scans == {name: [] for name in (*QUERIES, *SEARCHES)}

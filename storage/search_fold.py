@@ -1,0 +1,85 @@
+"""PURE: what a run of a room's events does to the index of its messages."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, cast
+
+from storage.model import RoomId
+
+_MAX_SEQ: Final = 2**63 - 1
+
+
+class Event(NamedTuple):
+    """What the index needs to know of an event; its text stays where it is."""
+
+    room_id: RoomId
+    seq: int
+    at_ms: int
+    kind: str
+    data: str | None
+
+
+class Changes(NamedTuple):
+    """What is to be written.
+
+    Attributes:
+        texts: messages to index, as (room, seq, seq of the event with the text).
+        gone: messages to take out, as (room, seq).
+        unreadable: events of a known kind that do not say which message they are about.
+    """
+
+    texts: Sequence[tuple[RoomId, int, int]]
+    gone: Sequence[tuple[RoomId, int]]
+    unreadable: Sequence[tuple[RoomId, int]]
+
+
+def fold_events(events: Iterable[Event]) -> Changes:
+    """Reduce events, in order of seq within each room, to one change a message: the last one wins."""
+    last: dict[tuple[RoomId, int], int | None] = {}
+    unreadable: list[tuple[RoomId, int]] = []
+    for event in events:
+        match event.kind:
+            case "message":
+                last[event.room_id, event.seq] = event.seq
+            case "edit" | "delete" | "void":
+                target = target_of(event)
+                if target is None:
+                    # A void without data stands for an event that was never stored; nothing refers to it.
+                    if event.kind != "void" or event.data is not None:
+                        unreadable.append((event.room_id, event.seq))
+                else:
+                    last[event.room_id, target] = event.seq if event.kind == "edit" else None
+            case _:
+                pass
+    return Changes(
+        [(room_id, seq, text) for (room_id, seq), text in last.items() if text is not None],
+        [key for key, text in last.items() if text is None],
+        unreadable,
+    )
+
+
+def target_of(event: Event) -> int | None:
+    """The seq that an event is about (`of` in its data); None when it does not say."""
+    try:
+        data: object = json.loads(event.data or "")
+    except ValueError:
+        return None
+    of = cast("dict[str, object]", data).get("of") if isinstance(data, dict) else None
+    return of if isinstance(of, int) and not isinstance(of, bool) and 0 < of <= _MAX_SEQ else None
+
+
+def done_of(
+    rooms: Sequence[RoomId], ordered: Sequence[RoomId], events: Sequence[Event], max_rows: int
+) -> Sequence[RoomId]:
+    """Which rooms were read to their ends: all, or when the step is full those before the last that was read.
+
+    Args:
+        rooms: what was asked for.
+        ordered: those of them that exist, in the order in which they were read.
+        events: what was read.
+        max_rows: when there are so many, there may be more.
+    """
+    if len(events) < max_rows:
+        return rooms
+    unread = set(ordered[ordered.index(events[-1].room_id) :])
+    return [room_id for room_id in rooms if room_id not in unread]
