@@ -37,6 +37,7 @@ from chat.rate_limit import KeyedBuckets
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.rooms import Rooms
+from chat.search_index import SearchIndexer
 from chat.session import Session
 from chat.session_desk import DeskServices, SessionDesk
 from chat.session_services import SessionServices
@@ -46,7 +47,8 @@ from chat.transport import Transport
 from chat.typing_state import TypingLimits
 from chat.user_ledger import UserLedger
 from storage import Store, WriterLimits, WriterPool
-from storage.model import MembershipPage
+from storage.model import Entry, MembershipPage, Receipt
+from storage.search_model import RoomDue
 
 log = structlog.stdlib.get_logger("chat.node")
 
@@ -108,7 +110,7 @@ class Node:
         self.writers = WriterPool[object](
             config.writers,
             store,
-            on_receipts=self.receipts.deliver,
+            on_receipts=self._written,
             limits=WriterLimits(
                 max_backlog_rows=config.writer_backlog_rows,
                 max_backlog_bytes=config.writer_backlog_bytes,
@@ -117,6 +119,9 @@ class Node:
             ),
             rng=rng,
             observer=metrics.writers,
+        )
+        self.indexer = SearchIndexer(
+            store, is_open=self._is_open, pressure=lambda: self.governor.level, rng=rng
         )
         self.memberships = BatchLoader[str, MembershipPage](
             lambda users: store.memberships(users, after=None, limit=WELCOME_ROOMS),
@@ -208,6 +213,7 @@ class Node:
             presence=lambda: presence_services.statistics,
             presence_mailbox=lambda: presence_ref.statistics().mailbox,
             receipts=self.receipts,
+            index=self.indexer.statistics,
             lag=self.lag,
             level=lambda: self.governor.level,
             users=lambda: len(self.ledger),
@@ -219,6 +225,7 @@ class Node:
                     ChildSpec(id=f"writer-{index}", start=writer.run)
                     for index, writer in enumerate(self.writers.writers)
                 ),
+                ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
                 ChildSpec(id="presence-alarm", start=partial(presence_services.alarm.run, presence.tick)),
@@ -337,6 +344,14 @@ class Node:
                 interval_s=config.typing_interval_s, watchers_max=config.typing_watchers_max
             ),
         )
+
+    def _written(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
+        """What follows a commit; the index first, which never fails: it must not miss a batch."""
+        self.indexer.heard(results)
+        self.receipts.deliver(results)
+
+    def _is_open(self, room: RoomDue) -> bool:
+        return self.rooms.group.get(room.name) is not None or self.writers.pending(room.room_id) > 0
 
     def _new_session_id(self) -> str:
         self._serial += 1

@@ -10,6 +10,7 @@ from chat.health import LoopLag
 from chat.metrics import Figure, Metrics
 from chat.presence_services import PresenceStatistics
 from chat.receipts import Receipts
+from chat.search_index import IndexStatistics
 from chat.transport import FlusherStatistics
 from storage import WriterStatistics
 
@@ -23,6 +24,7 @@ def publish_figures(
     presence: Callable[[], PresenceStatistics],
     presence_mailbox: Callable[[], MailboxStatistics],
     receipts: Receipts,
+    index: Callable[[], IndexStatistics],
     lag: LoopLag,
     level: Callable[[], int],
     users: Callable[[], int],
@@ -129,6 +131,21 @@ def publish_figures(
                 "receipts_undeliverable",
                 "Results that a room could not be told.",
                 lambda seen: seen.undeliverable,
+            ),
+        ],
+    )
+    metrics.add_source(
+        index,
+        [
+            Figure("gauge", "search_behind_rows", "Events stored, not indexed.", lambda seen: seen.behind),
+            Figure("counter", "search_indexed_rows", "Events that were indexed.", lambda seen: seen.indexed),
+            Figure("counter", "search_batches", "Steps of the index.", lambda seen: seen.batches),
+            Figure("counter", "search_failures", "Steps that failed.", lambda seen: seen.failures),
+            Figure(
+                "counter",
+                "search_skipped_rows",
+                "Events that could not be indexed and are not found.",
+                lambda seen: seen.skipped,
             ),
         ],
     )

@@ -1,9 +1,9 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`, `search`, `search_index`) and the two
-Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-chat's rules.
+`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`, `search`, `search_index`); the stores
+(`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's
+rules.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s

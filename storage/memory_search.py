@@ -173,7 +173,7 @@ def rooms_due(
 ) -> Sequence[RoomDue]:
     """See `Store.rooms_due`; `settled` has the epochs under which nothing more can be written."""
     due = [
-        RoomDue(room_id, room.epoch, len(room.log) - index.get(room_id, Indexed()).seq)
+        RoomDue(room_id, room.row.name, room.epoch, len(room.log) - index.get(room_id, Indexed()).seq)
         for room_id, room in sorted(rooms.items())
         if room_id > after and settled.get(room_id) != room.epoch
     ]

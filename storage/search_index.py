@@ -66,7 +66,7 @@ WHERE p.room_id = $1
 RETURNING next.seq
 """
 ROOMS_DUE: Final = """
-SELECT r.id, r.epoch,
+SELECT r.id, r.name, r.epoch,
     coalesce((SELECT seq FROM log WHERE room_id = r.id ORDER BY seq DESC LIMIT 1), 0)
         - coalesce((SELECT indexed_seq FROM search_positions WHERE room_id = r.id), 0)
 FROM rooms r WHERE search_due AND r.id > $1 ORDER BY r.id LIMIT $2

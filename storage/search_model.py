@@ -112,6 +112,7 @@ class RoomDue(NamedTuple):
     """
 
     room_id: RoomId
+    name: str
     epoch: int
     behind: int
 

@@ -232,6 +232,16 @@ async def crash_a_room(sim: Sim, patch: pytest.MonkeyPatch) -> None:
         await trio.sleep(1)
 
 
+async def say_what_cannot_be_indexed(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """The database finds no words in a message, ever."""
+    del patch
+    (ann,) = await sim.join("tea", "ann")
+    sim.faults["index_rooms"] = Fault(refusal=BadData("no"))
+    await ann.request("send", room="tea", cid="1", body="x")
+    await trio.sleep(20)
+    sim.faults.clear()
+
+
 SCENES: Final = {
     "talk": Scene(
         play=talk,
@@ -256,6 +266,8 @@ SCENES: Final = {
             "presence_deliveries",
             "presence_typing",
             "presence_lives",
+            "search_batches",
+            "search_indexed_rows",
             "refused{bad_request}",
             "refused{unauthenticated}",
             "closed{4500}",
@@ -299,6 +311,11 @@ SCENES: Final = {
         play=send_what_cannot_be_stored,
         errors=["writer.refused", "room.poisoned"],
         moves={"writer_parked"},
+    ),
+    "no words": Scene(
+        play=say_what_cannot_be_indexed,
+        errors=["search.event_skipped"],
+        moves={"search_failures", "search_skipped_rows"},
     ),
     "stored long ago": Scene(
         play=send_what_was_stored_long_ago,
