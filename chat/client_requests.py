@@ -18,7 +18,7 @@ from chat.client_state import Envelope
 from chat.outbound import Outgoing, Stored
 
 REPEATABLE: Final = frozenset(
-    {"ping", "history", "rooms", "room", "members", "presence", "watch", "unwatch", "unsubscribe"}
+    {"ping", "history", "search", "rooms", "room", "members", "presence", "watch", "unwatch", "unsubscribe"}
 )
 """Doing it twice is doing it once: sent again by itself when the connection breaks."""
 
@@ -194,11 +194,22 @@ class ClientRequests(ABC):
         topic: str = "",
         slow_s: float = 0.0,
         strict: bool = False,
+        language: str | None = None,
         timeout_s: float | None = None,
     ) -> Envelope:
-        """Create a room and own it. Raises ConnectionLost when it is not known whether it was."""
+        """Create a room and own it. Raises ConnectionLost when it is not known whether it was.
+
+        `language` decides what a word is when the room is searched; the server's default when None.
+        """
         return await self.request(
-            "create", room=room, kind=kind, topic=topic, slow=slow_s, strict=strict, timeout_s=timeout_s
+            "create",
+            room=room,
+            kind=kind,
+            topic=topic,
+            slow=slow_s,
+            strict=strict,
+            language=language,
+            timeout_s=timeout_s,
         )
 
     # -- sending -----------------------------------------------------------------------------------------
@@ -292,6 +303,19 @@ class ClientRequests(ABC):
         return await self.request(
             "history", room=room, before=before, after=after, around=around, limit=limit
         )
+
+    async def search(
+        self, query: str, *, room: str | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Envelope:
+        """Messages with these words, newest first: `items`, `next`, `fresh`, `behind`, in one room `indexed`.
+
+        Args:
+            query: words, "a phrase", or, -not; 256 characters at most.
+            room: in this one alone; otherwise in all public rooms and one's own.
+            cursor: `next` of the page before, of the same query and room.
+            limit: items at most.
+        """
+        return await self.request("search", query=query, room=room, cursor=cursor, limit=limit)
 
     async def rooms(self, *, mine: bool = False, cursor: str | None = None, limit: int = 50) -> Envelope:
         """The public rooms by name, or with `mine` one's own: `items`, `next`."""

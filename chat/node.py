@@ -40,6 +40,7 @@ from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
 from chat.session import Session
 from chat.session_desk import DeskServices, SessionDesk
+from chat.session_search import SearchDesk
 from chat.session_services import SessionServices
 from chat.session_state import Rate, SessionLimits
 from chat.topic import Topics
@@ -265,6 +266,12 @@ class Node:
                 rooms=self.rooms,
                 authenticator=authenticator,
                 greeter=greeter,
+                searches=SearchDesk(
+                    self.store,
+                    self.indexer,
+                    pressure=lambda: self.governor.level,
+                    page_max=config.search_page_max,
+                ),
                 memberships=self.memberships,
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
@@ -283,6 +290,7 @@ class Node:
             limits=SessionLimits(
                 frames=_rate(config, "frame"),
                 lists=_rate(config, "list"),
+                searches=_rate(config, "search"),
                 presence=_rate(config, "presence"),
                 abuse_s=config.frame_abuse_s,
                 bad_frames=config.bad_frames_max,

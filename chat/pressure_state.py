@@ -7,7 +7,7 @@ cause, one level at a time, so that clients are not told back and forth.
 |---|---|---|---|---|
 | 1 | 50 ms | 0.5 s | 10 % | presence is told less often |
 | 2 | 150 ms | 2 s | 25 % | presence still less often |
-| 3 | 400 ms | 5 s | 50 % | smaller pages of history |
+| 3 | 400 ms | 5 s | 50 % | smaller pages of history, no search |
 | 4 | 1 s | 15 s | 85 % | no new connections, joins are refused |
 
 Messages are the last thing refused: only a full mailbox (`busy`) or backlog (`unavailable`) does it.

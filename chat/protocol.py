@@ -29,6 +29,7 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=256)]
 Position = tuple[Seq, Seq]
 Status = Literal["online", "away", "dnd", "invisible"]
+Query = Annotated[str, Meta(min_length=1, max_length=256)]
 StatusText = Annotated[str, Meta(max_length=128)]
 
 
@@ -105,6 +106,15 @@ class History(Request, frozen=True, tag="history"):
     limit: Limit = 50
 
 
+class Search(Request, frozen=True, tag="search"):
+    """A page of messages with these words, newest first, from one room or all that may be read."""
+
+    query: Query
+    room: RoomName | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 20
+
+
 class Rooms(Request, frozen=True, tag="rooms"):
     """The public rooms by name, or with `mine` the user's own."""
 
@@ -165,6 +175,7 @@ class Create(Request, frozen=True, tag="create"):
     topic: Annotated[str, Meta(max_length=256)] = ""
     slow: Annotated[float, Meta(ge=0, le=21600)] = 0.0
     strict: bool = False
+    language: Annotated[str, Meta(max_length=32)] = "simple"
 
 
 AnyRequest = (
@@ -176,6 +187,7 @@ AnyRequest = (
     | Leave
     | Send
     | History
+    | Search
     | Rooms
     | Room
     | Members
@@ -197,6 +209,7 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Leave,
         Send,
         History,
+        Search,
         Rooms,
         Room,
         Members,

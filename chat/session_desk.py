@@ -35,6 +35,7 @@ from chat.protocol import (
     Presence,
     Room,
     Rooms,
+    Search,
     Send,
     Subscribe,
     Typing,
@@ -48,8 +49,9 @@ from chat.room_messages import InspectRoom, RoomInfo
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
 from chat.session_requests import join, subscribe
+from chat.session_search import SearchDesk
 from chat.session_state import Phase
-from storage import Conflict, StorageError, StoreClosed, Unavailable
+from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
 from storage.model import LogEntry, MembershipPage, NewRoom, RoomRow
 from storage.store import Store
 
@@ -66,6 +68,7 @@ class DeskServices:
 
     Attributes:
         greeter: welcomes who is let in.
+        searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
@@ -75,6 +78,7 @@ class DeskServices:
     rooms: RoomActors
     authenticator: Authenticator
     greeter: Greeter
+    searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
     now_ms: Callable[[], int]
     timeout_s: float
@@ -130,6 +134,8 @@ class SessionDesk:
                 await self._send_again(session, request)
             case History():
                 await self._history(session, request)
+            case Search():
+                await self._services.searches.search(session, request)
             case Rooms():
                 await self._rooms(session, request)
             case Room():
@@ -184,6 +190,12 @@ class SessionDesk:
             )
         if "\0" in request.topic:
             raise Refused(ErrorCode.BAD_REQUEST, "the topic holds a NUL character", field="topic")
+        if request.language not in LANGUAGES:
+            raise Refused(
+                ErrorCode.BAD_REQUEST,
+                f"the language is one of {', '.join(sorted(LANGUAGES))}",
+                field="language",
+            )
         self._count_creation(session)
         try:
             row = await self._services.store.create_room(self._new_room(session, request))
@@ -216,6 +228,7 @@ class SessionDesk:
             created_by=session.user_id,
             creator_name=session.name,
             created_at_ms=self._services.now_ms(),
+            language=request.language,
         )
 
     async def _inspect(self, room: str, user_id: str) -> RoomInfo:
@@ -371,6 +384,7 @@ def _settings(row: RoomRow) -> Envelope:
         "topic": row.topic,
         "slow": row.slow_s,
         "strict": row.strict,
+        "language": row.language,
         "by": row.created_by,
         "at": row.created_at_ms,
     }

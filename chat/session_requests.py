@@ -15,6 +15,7 @@ from chat.protocol import (
     Presence,
     Room,
     Rooms,
+    Search,
     Subscribe,
     Typing,
     Unsubscribe,
@@ -71,7 +72,7 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             _type(session, request)
         case Hello():
             return _hello(session, request)
-        case Create() | Join() | History() | Rooms() | Room() | Members():
+        case Create() | Join() | History() | Search() | Rooms() | Room() | Members():
             return False
         case _:
             # `Send` has a way of its own; the type checker holds the rest.

@@ -19,6 +19,7 @@ from chat.protocol import (
     Presence,
     Room,
     Rooms,
+    Search,
     Send,
     Watch,
 )
@@ -79,6 +80,7 @@ class SessionLimits:
 
     frames: Rate | None
     lists: Rate | None
+    searches: Rate | None
     presence: Rate | None
     abuse_s: float
     bad_frames: int
@@ -100,6 +102,7 @@ class SessionState:
         "_lists",
         "_presence",
         "_refused_frames",
+        "_searches",
         "_undecodable",
         "owes",
         "phase",
@@ -111,6 +114,7 @@ class SessionState:
         self._frames = None if limits.frames is None else limits.frames.bucket()
         # Made when first needed: most connections never list or type, and 10,000 are idle.
         self._lists: Bucket | None = None
+        self._searches: Bucket | None = None
         self._presence: Bucket | None = None
         self._abused_since_s = 0.0
         self._last_refusal_s = float("-inf")
@@ -168,6 +172,11 @@ class SessionState:
                 )
             case History() | Rooms() | Room() | Members() | Watch() | Create():
                 self.count_list(now_s, request.id)
+            case Search():
+                if self._limits.searches is not None:
+                    if self._searches is None:
+                        self._searches = self._limits.searches.bucket()
+                    _take(self._searches, now_s, request.id)
             case Presence():
                 if self._limits.presence is not None:
                     if self._presence is None:

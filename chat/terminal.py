@@ -29,6 +29,7 @@ from chat.terminal_text import (
     HELP,
     Command,
     format_event,
+    format_hit,
     parse_count,
     parse_line,
     printable,
@@ -233,6 +234,8 @@ class Terminal:
                 await self._leave(client, argument or self._room)
             elif name == "history":
                 await self._history(client, argument)
+            elif name == "search":
+                await self._search(client, argument)
             elif name == "who":
                 await self._who(client)
             else:
@@ -267,6 +270,19 @@ class Terminal:
             if line is not None:
                 self._show(line)
         self._show(f"-- {len(events)} of {printable(self._room)}'s log")
+
+    async def _search(self, client: Client, words: str) -> None:
+        if not words:
+            self._show("-- what for? /search takes words")
+            return
+        page = await client.search(words, room=self._room, limit=HISTORY_DEFAULT)
+        items = cast("list[Envelope]", page["items"])
+        for item in reversed(items):
+            self._show(format_hit(item, tz=self._tz))
+        more = ", the latest; there are more" if "next" in page else ""
+        self._show(f"-- {len(items)} found in {printable(self._room)}{more}")
+        if page.get("fresh") is not True:
+            self._show(f"-- the latest {page.get('behind')} events of the room are not searched yet")
 
     async def _who(self, client: Client) -> None:
         names = await self._listed(

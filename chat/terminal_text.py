@@ -15,6 +15,7 @@ HELP: Final = """\
 /join ROOM     follow another room and talk there (it is created where it is missing)
 /leave [ROOM]  be a member no more
 /history [N]   the latest N messages, 20 by default
+/search WORDS  messages with these words; "a phrase", or, -not
 /who           the members of the room
 /rooms         the public rooms
 /me TEXT       say what you do
@@ -88,6 +89,20 @@ def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: b
         return None
     by = printable(str(event.get("name", event.get("by"))))
     return f"{head}-- {printable(str(kind))} by {by}"
+
+
+def format_hit(item: Mapping[str, object], *, tz: tzinfo | None) -> str:
+    """One line for a message that was found: what was found stands between asterisks."""
+    at_ms = item.get("at")
+    day = (
+        datetime.fromtimestamp(at_ms / 1000, tz).strftime("%Y-%m-%d %H:%M")
+        if isinstance(at_ms, int)
+        else "--"
+    )
+    fragment = item.get("fragment")
+    pieces = [printable(str(piece)) for piece in fragment] if isinstance(fragment, list | tuple) else []
+    text = "".join(f"*{piece}*" if place % 2 else piece for place, piece in enumerate(pieces))
+    return f"{day} #{item.get('seq')} {printable(str(item.get('name', item.get('by'))))}: {text}"
 
 
 class Command(NamedTuple):

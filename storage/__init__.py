@@ -2,8 +2,8 @@
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
 `migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`, `search`, `search_index`); the stores
-(`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's
-rules.
+(`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of
+chat's rules.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s
@@ -23,6 +23,7 @@ from storage.errors import LogGap as LogGap
 from storage.errors import MigrationError as MigrationError
 from storage.errors import StorageError as StorageError
 from storage.errors import StoreClosed as StoreClosed
+from storage.errors import TooSlow as TooSlow
 from storage.errors import Unavailable as Unavailable
 from storage.memory import MemoryStore as MemoryStore
 from storage.migrate import migrate as migrate
@@ -120,6 +121,7 @@ __all__ = [
     "StoreClosed",
     "Stored",
     "TokenRow",
+    "TooSlow",
     "Tx",
     "Unavailable",
     "UserRow",

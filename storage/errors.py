@@ -21,6 +21,10 @@ class Unavailable(StorageError):
     """
 
 
+class TooSlow(Unavailable):
+    """The database gave up a statement that took longer than it may. Nothing was written."""
+
+
 class Conflict(StorageError):
     """Another writer won: a unique name is taken, or a transaction lost a race. Nothing was written."""
 

@@ -5,7 +5,7 @@ Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes".
 
 from typing import Final
 
-from storage.errors import BadData, Conflict, Corrupt, StorageError, Unavailable
+from storage.errors import BadData, Conflict, Corrupt, StorageError, TooSlow, Unavailable
 
 _BY_CODE: Final[dict[str, type[StorageError]]] = {
     "0A000": StorageError,  # feature not supported
@@ -17,6 +17,7 @@ _BY_CODE: Final[dict[str, type[StorageError]]] = {
     "40001": Conflict,  # serialization failure
     "40P01": Conflict,  # deadlock
     "40003": Unavailable,  # statement completion unknown
+    "57014": TooSlow,  # query cancelled: by the statement timeout, or it went unheard
     "XX001": Corrupt,  # data corrupted
     "XX002": Corrupt,  # index corrupted
 }

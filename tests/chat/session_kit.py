@@ -91,6 +91,7 @@ class Kit:
             presence=cast("PresencePort", self.presence),
             ledger=UserLedger(sessions_max=2, sends=rate, typing=rate, creates=rate),
             limits=SessionLimits(
+                searches=None,
                 frames=rate,
                 lists=rate,
                 presence=rate,

@@ -529,6 +529,7 @@ async def test_every_request_of_the_protocol_has_its_fields(autojump_clock: Mock
     async with open_fake_server() as server, connect(server) as client:
         await client.create("lobby", topic="t", slow_s=1.5)
         await client.history("lobby", before=9, limit=5)
+        await client.search("tea", room="lobby")
         await client.rooms(cursor="c")
         await client.room("lobby")
         await client.members("lobby")
@@ -541,6 +542,7 @@ async def test_every_request_of_the_protocol_has_its_fields(autojump_clock: Mock
         assert asked[1:] == [
             {"t": "create", "room": "lobby", "kind": "public", "topic": "t", "slow": 1.5, "strict": False},
             {"t": "history", "room": "lobby", "before": 9, "limit": 5},
+            {"t": "search", "query": "tea", "room": "lobby", "limit": 20},
             {"t": "rooms", "cursor": "c", "limit": 50},
             {"t": "room", "room": "lobby"},
             {"t": "members", "room": "lobby", "limit": 50},

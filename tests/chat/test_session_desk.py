@@ -48,6 +48,7 @@ async def test_lists_are_walked_page_by_page_without_a_gap() -> None:
             "topic": "on a topic",
             "slow": 2.5,
             "strict": False,
+            "language": "simple",
             "by": guests[0].user_id,
             "at": listed[0]["at"] if isinstance(listed[0], dict) else None,
         }

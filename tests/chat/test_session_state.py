@@ -48,7 +48,9 @@ FREE: list[AnyRequest] = [
 
 def limits(rate: Rate | None) -> SessionLimits:
     """Every limit is this one."""
-    return SessionLimits(frames=rate, lists=rate, presence=rate, abuse_s=10.0, bad_frames=3, subscriptions=5)
+    return SessionLimits(
+        frames=rate, lists=rate, searches=rate, presence=rate, abuse_s=10.0, bad_frames=3, subscriptions=5
+    )
 
 
 def make(rate: Rate | None = None, *, phase: Phase = Phase.READY) -> SessionState:

@@ -33,7 +33,6 @@ NOT_THERE_YET: Final = [
     "delete",
     "react",
     "pin",
-    "search",
     "read",
     "update",
     "invite",

@@ -40,6 +40,8 @@ FIELDS: Final[dict[str, st.SearchStrategy[object]]] = {
     "retry": st.booleans(),
     "before": st.integers(-1, 9),
     "after": st.integers(-1, 9),
+    "query": st.sampled_from(["a", "-a", "a or b", "\0", ""]),
+    "language": st.sampled_from(["simple", "english", "klingon"]),
     "cursor": st.sampled_from(["dGVh", "%", "dGVhL2dfYWE"]),
     "status": st.sampled_from(["online", "away", "invisible", "gone"]),
     "users": st.lists(st.sampled_from(["u_aa", "g_bb", "ann"]), max_size=3),
