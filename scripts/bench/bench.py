@@ -12,6 +12,7 @@ from scripts.bench.budgets import (
     HISTORY,
     LADDER,
     PAIRS,
+    SEARCH,
     START,
     WORKLOADS,
     Workload,
@@ -29,7 +30,16 @@ from scripts.bench.dialects import (
 from scripts.bench.driver import Client, Pace, compile_c
 from scripts.bench.history import measure_history
 from scripts.bench.limit import EVENT_BYTES, open_limit
-from scripts.bench.lines import Line, RunLines, events, history_lines, limit_line, start_lines, sustained
+from scripts.bench.lines import (
+    Line,
+    RunLines,
+    events,
+    history_lines,
+    limit_line,
+    search_lines,
+    start_lines,
+    sustained,
+)
 from scripts.bench.machine import favour
 from scripts.bench.measured import Measured
 from scripts.bench.options import Options
@@ -37,10 +47,12 @@ from scripts.bench.process import BenchError
 from scripts.bench.report import render_doubts, render_line
 from scripts.bench.scrape import GC_PAUSE, longest
 from scripts.bench.script import render_script
+from scripts.bench.search import measure_search
 from scripts.bench.server import Target, open_server
 from scripts.bench.starting import measure_starts
 
 _PAGES: Final = 1500
+_SEARCHES: Final = 1500
 _WARMUP_S: Final = 2.0
 _LOWER_RATE_SECONDS: Final = 0.4
 """Of the measured time: what a run at a lower rate gets."""
@@ -86,6 +98,8 @@ class Bench:
                     await self._workload(workload, encoding)
         if HISTORY in self._options.names:
             await self._history()
+        if SEARCH in self._options.names:
+            await self._search()
         if START in self._options.names:
             print("\nthe embedded Postgres, until it takes a connection", flush=True)
             self._tell(START, start_lines(await measure_starts(self._directory)))
@@ -174,6 +188,13 @@ class Bench:
         print(f"\nhistory: pages of 50 in a room of {rows:,} messages", flush=True)
         rng = Random(50)  # noqa: S311  the same places every time
         self._tell(HISTORY, history_lines(await measure_history(self._dsn, rows=rows, pages=_PAGES, rng=rng)))
+
+    async def _search(self) -> None:
+        rows = self._options.history_rows
+        print(f"\nsearch: pages of 20 hits in {rows:,} messages of 1,001 rooms", flush=True)
+        rng = Random(51)  # noqa: S311  the same searches every time
+        times = await measure_search(self._dsn, rows=rows, searches=_SEARCHES, rng=rng)
+        self._tell(SEARCH, search_lines(times))
 
     def _fail(self, run: str, error: BenchError) -> None:
         self.failed.append(run)

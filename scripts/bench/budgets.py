@@ -64,9 +64,11 @@ CROWD: Final = Workload(
 )
 WORKLOADS: Final = (FANOUT, FANOUT_FULL, PAIRS, CROWD)
 HISTORY: Final = "history"
+SEARCH: Final = "search"
 START: Final = "start"
-NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY, START)
+NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY, SEARCH, START)
 HISTORY_ROWS: Final = 1_000_000
+"""Messages in the room whose history is read, and in all rooms that are searched."""
 LADDER: Final = (0.75, 0.5, 0.35, 0.25)
 """Parts of a rate that are tried, each shorter, after a rate that was not sustained."""
 
@@ -92,6 +94,7 @@ CROWD_P99_MS: Final = Budget(limit=50)
 HISTORY_P99_MS: Final = Budget(limit=5)
 FIRST_START_S: Final = Budget(limit=1)
 WARM_START_S: Final = Budget(limit=0.3)
+SEARCH_P99_MS: Final = Budget(limit=30)
 
 
 def at_rate(workload: Workload, rate: float) -> Workload:

@@ -9,6 +9,7 @@ from scripts.bench import budgets
 from scripts.bench.budgets import Budget, Workload
 from scripts.bench.history import HistoryTimes
 from scripts.bench.measured import C_CLIENT, Measured, Snapshot
+from scripts.bench.search import SearchTimes
 from scripts.bench.starting import StartTimes
 
 SUSTAINED: Final = 0.99
@@ -215,6 +216,44 @@ def start_lines(times: StartTimes) -> Sequence[Line]:
             ("first start", times.first_s, budgets.FIRST_START_S),
             ("warm start", times.warm_s, budgets.WARM_START_S),
         )
+    )
+
+
+def search_lines(times: SearchTimes) -> Sequence[Line]:
+    """What the searches say of the budget for search."""
+    slowest = max(times.kinds, key=lambda kind: quantile(times.kinds[kind], 0.99))
+    return (
+        Line(
+            name=budgets.SEARCH,
+            what="p99 in the database",
+            value=quantile(times.database_ms, 0.99),
+            unit="ms",
+            budget=budgets.SEARCH_P99_MS,
+            remark=f"p50 {quantile(times.database_ms, 0.5):.2f} ms; all statements of a search",
+        ),
+        Line(
+            name=budgets.SEARCH,
+            what="p99 round trip",
+            value=quantile(times.round_trip_ms, 0.99),
+            unit="ms",
+            budget=budgets.SEARCH_P99_MS,
+            remark=f"p50 {quantile(times.round_trip_ms, 0.5):.2f} ms; Store.search, as its caller sees it; "
+            f"{times.hits} of {len(times.round_trip_ms)} found something",
+        ),
+        Line(
+            name=budgets.SEARCH,
+            what="p99 of the slowest",
+            value=quantile(times.kinds[slowest], 0.99),
+            unit="ms",
+            remark=f"kind: {slowest}",
+        ),
+        Line(
+            name=budgets.SEARCH,
+            what="indexed",
+            value=times.indexed_per_s,
+            unit="rows/s",
+            remark="one worker without its rests",
+        ),
     )
 
 

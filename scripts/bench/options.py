@@ -24,7 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         encodings: "msgpack", "json".
         seconds: measured in each workload.
         connections_max: above it a workload gets fewer rooms.
-        history_rows: in the room whose history is read.
+        history_rows: in the room whose history is read, and in the rooms that are searched.
         rate: sends a second instead of each workload's own; None: those.
         cores: the server's, and everybody else's.
         nice: the priority of all that is measured; None: the usual one.

@@ -11,9 +11,10 @@ from trio.testing import MockClock
 
 from chat.client import ClientOptions
 from chat.client_errors import ConnectFailed, RequestRefused
+from chat.client_state import Envelope
 from chat.terminal import run_terminal
 from chat.terminal_text import Command, format_event, parse_line, printable, quote
-from tests.chat.fake_server import FakeServer, Refusals, open_fake_server
+from tests.chat.fake_server import FakeServer, FakeSession, Refusals, open_fake_server
 
 Step = str | Callable[[], Awaitable[None]]
 
@@ -245,6 +246,36 @@ async def test_the_commands_do_what_help_says(autojump_clock: MockClock) -> None
         assert shown[-1] == "-- /join a room first"
         assert done.code == 1
         assert [event["body"] for event in server.room("tea").events] == ["hi"]
+
+
+async def test_a_search_shows_what_was_found_and_what_it_did_not_see(autojump_clock: MockClock) -> None:
+    """Oldest first as in a history, hits between asterisks; an index that is behind is told."""
+    del autojump_clock
+    hit = {"room": "lobby", "at": 1_700_000_000_000, "by": "g_a", "name": "mal\x1blory"}
+    async with open_fake_server() as server:
+
+        def answer(session: FakeSession, request: Envelope) -> bool:
+            if request["t"] != "search":
+                return False
+            items = [
+                {**hit, "seq": 9, "fragment": ["", "tea", " again"]},
+                {**hit, "seq": 2, "fragment": ["a cup of ", "tea"]},
+            ]
+            session.ok(request, items=items, next="n", fresh=False, behind=3)
+            return True
+
+        server.intercept = answer
+        done = await talk(server, ["/search tea -milk", "/search"])
+
+        assert done.shown[-5:] == [
+            "2023-11-14 22:13 #2 mal␛lory: a cup of *tea*",
+            "2023-11-14 22:13 #9 mal␛lory: *tea* again",
+            "-- 2 found in lobby, the latest; there are more",
+            "-- the latest 3 events of the room are not searched yet",
+            "-- what for? /search takes words",
+        ]
+        (asked,) = [request for request in server.requests if request["t"] == "search"]
+        assert (asked["query"], asked["room"]) == ("tea -milk", "lobby")
 
 
 async def test_a_refused_command_ends_nothing(autojump_clock: MockClock) -> None:

@@ -12,10 +12,12 @@ from scripts.bench.lines import (
     history_lines,
     limit_line,
     quantile,
+    search_lines,
     start_lines,
     sustained,
 )
 from scripts.bench.measured import Measured
+from scripts.bench.search import SearchTimes
 from scripts.bench.starting import StartTimes
 from tests.scripts.bench.support import measured, shot, times
 
@@ -135,6 +137,25 @@ def test_starts_are_judged_by_their_median() -> None:
     assert (first.value, first.met) == (0.7, True)
     assert "3.00" in first.remark
     assert (warm.value, warm.met) == (0.4, False)
+
+
+def test_search_is_judged_in_the_database_and_as_its_caller_sees_it() -> None:
+    """The slowest kind of query is named, and how fast the index is filled is told beside it."""
+    database, trip, slowest, indexed = search_lines(
+        SearchTimes(
+            rows=10,
+            indexed_per_s=5000.0,
+            database_ms=[1.0, 30.0],
+            round_trip_ms=[2.0, 31.0],
+            kinds={"rare": [2.0], "phrase": [31.0]},
+            hits=1,
+        )
+    )
+    assert (database.value, database.met) == (30.0, True)
+    assert (trip.value, trip.met) == (31.0, False)
+    assert (slowest.value, slowest.met) == (31.0, None)
+    assert "phrase" in slowest.remark
+    assert (indexed.value, indexed.unit) == (5000.0, "rows/s")
 
 
 @pytest.mark.parametrize(
