@@ -195,6 +195,7 @@ class SearchIndexer:
         await self._wait_turn()
         rooms = self._pace.rooms(list(islice(self._waiting, ROOMS_A_STEP)))
         begun_with = {room_id: self._waiting[room_id] for room_id in rooms}
+        begun_s = trio.current_time()
         try:
             step = await self._store.index_rooms(rooms, max_rows=self._pace.rows)
         except StoreClosed:
@@ -208,7 +209,7 @@ class SearchIndexer:
                 await self._skip(rooms[0], error)
             self._pace.failed()
             return ()
-        self._pace.succeeded()
+        self._pace.succeeded(trio.current_time() - begun_s)
         self._failed_in_a_row = 0
         self._batches += 1
         self._indexed += sum(step.rows.values())

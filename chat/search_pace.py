@@ -1,6 +1,7 @@
-"""PURE: how much the index takes at a time: much, until something fails; then less, down to one event.
+"""PURE: how much the index takes at a time: what is done within a second, and less when something fails.
 
-So one event that cannot be indexed is found in a few steps, whatever it is, and passed over alone.
+So one event that cannot be indexed is found in a few steps, whatever it is, and passed over alone; and long
+texts, whose words take a hundred times as long as a short message's, do not make steps that never end.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 ROWS_MAX: Final = 1000
+ROWS_FIRST: Final = 250
+ROWS_TRUSTED: Final = 64
+"""When so many are done at once again, what failed is over."""
+QUICK_S: Final = 0.25
+SLOW_S: Final = 1.0
 
 
 class Pace:
@@ -22,7 +28,7 @@ class Pace:
     __slots__ = ("careful", "rows")
 
     def __init__(self) -> None:
-        self.rows = ROWS_MAX
+        self.rows = ROWS_FIRST
         self.careful = False
 
     @property
@@ -40,8 +46,10 @@ class Pace:
             self.rows = max(1, self.rows // 2)
         self.careful = True
 
-    def succeeded(self) -> None:
-        """The step was done: twice as many events, until all is as it was."""
-        if self.careful:
+    def succeeded(self, took_s: float) -> None:
+        """The step was done: twice as many events next time, or half as many when it took long."""
+        if took_s < QUICK_S:
             self.rows = min(ROWS_MAX, self.rows * 2)
-            self.careful = self.rows < ROWS_MAX
+        elif took_s > SLOW_S:
+            self.rows = max(1, self.rows // 2)
+        self.careful = self.careful and self.rows < ROWS_TRUSTED

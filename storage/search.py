@@ -4,10 +4,12 @@ All statements of a search see one state of the database, so what is said of the
 the hits beside it. No hit is read that is not shown but those of the last span (`storage/search_tags.py`).
 """
 
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from storage.database import Tx
+from storage.errors import TooSlow
 from storage.fragments import START, STOP, pieces
 from storage.history import NO_BOUND
 from storage.model import RoomId
@@ -15,7 +17,7 @@ from storage.search_model import SearchAsk, SearchHit, SearchKey, SearchPage
 from storage.search_tags import SMALL_ROOM_EVENTS, language_tag, room_tag, windows
 
 STATEMENT_MS: Final = 1000
-"""The longest that one statement of a search may take."""
+"""The longest that one statement of a search may take, and the latest that another one is begun."""
 
 # The planner cannot know how rare a word of an argument is. Every statement here is meant to use an index.
 SETTINGS: Final = f"""
@@ -112,7 +114,12 @@ class _Scope(NamedTuple):
 
 
 async def search(tx: Tx, ask: SearchAsk) -> SearchPage | None:
-    """A page of hits, in the snapshot that the caller has opened; see `Store.search`."""
+    """A page of hits, in the snapshot that the caller has opened; see `Store.search`.
+
+    Raises:
+        TooSlow: it takes longer than it may.
+    """
+    last_begin_s = time.monotonic() + STATEMENT_MS / 1000
     await tx.execute(SETTINGS)
     scope = await _scope(tx, ask)
     if scope is None:
@@ -120,7 +127,7 @@ async def search(tx: Tx, ask: SearchAsk) -> SearchPage | None:
     words = await _words(tx, ask, scope)
     if words is None:
         return _page(scope, [], None, searchable=False)
-    found = await _find(tx, ask, scope, words)
+    found = await _find(tx, ask, scope, words, last_begin_s)
     shown = found[: ask.limit]
     if not shown:
         return _page(scope, [], None)
@@ -154,7 +161,7 @@ async def _words(tx: Tx, ask: SearchAsk, scope: _Scope) -> str | None:
     return "(" + " | ".join(f"({query}) & {language_tag(language)}" for language, query in parsed) + ")"
 
 
-async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str) -> list[_Found]:
+async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s: float) -> list[_Found]:
     """One hit more than asked for, when there is one more."""
     wanted = ask.limit + 1
     newest_ms, upper = scope.newest_ms, (NO_BOUND, NO_BOUND, NO_BOUND)
@@ -165,6 +172,8 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str) -> list[_Foun
     small = scope.indexed_seq is not None and scope.indexed_seq <= SMALL_ROOM_EVENTS
     found: list[_Found] = []
     for window in windows(newest_ms, small=small):
+        if time.monotonic() > last_begin_s:
+            raise TooSlow("the search takes too long")
         if window.below_ms is not None:
             upper = (window.below_ms, 0, 0)
         query = words if window.tags is None else f"{words} & {window.tags}"

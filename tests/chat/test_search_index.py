@@ -258,9 +258,24 @@ def test_the_pace_narrows_down_to_one_and_recovers() -> None:
         steps += 1
     assert list(pace.rooms([1, 2])) == [1]
     assert steps <= 12
-    while pace.careful:
-        pace.succeeded()
-    assert pace.rows == ROWS_MAX
+    pace.succeeded(0.01)
+    assert (pace.careful, pace.rows) == (True, 2)
+    for _ in range(20):
+        pace.succeeded(0.01)
+    assert (pace.careful, pace.rows) == (False, ROWS_MAX)
+
+
+def test_steps_that_take_long_become_smaller() -> None:
+    """Down to one event, and no larger while they are neither slow nor quick."""
+    pace = Pace()
+    before = pace.rows
+    pace.succeeded(0.5)
+    assert pace.rows == before
+    pace.succeeded(1.5)
+    assert pace.rows == before // 2
+    for _ in range(20):
+        pace.succeeded(1.5)
+    assert (pace.rows, pace.at_one) == (1, False)
 
 
 @virtual_time

@@ -8,7 +8,6 @@ import trio
 from chat.codec import JSON, MSGPACK, Codec
 from chat.config import Config
 from chat.errors import Refused
-from chat.pressure_state import Change
 from chat.search_cursor import read_search_cursor, search_cursor
 from chat.session_search import AT_ONCE, WAITING_MAX
 from storage import SearchKey, TooSlow, Unavailable
@@ -201,9 +200,7 @@ async def test_a_search_that_takes_too_long_ends_alone() -> None:
 
 
 def _press(sim: Sim, level: int) -> None:
-    state = sim.node.governor._state  # noqa: SLF001  the level is measured; nothing else sets it
-    state.level = level
-    sim.node.governor.apply(Change(level, "test"))
+    sim.node.governor._state.level = level  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  nothing else presses it
 
 
 def test_a_cursor_comes_back_as_it_was_and_nothing_else_does() -> None:
