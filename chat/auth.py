@@ -1,8 +1,7 @@
 """Who somebody is: guests by a signed token that needs no database, registered users by an opaque one.
 
 A guest's token is a JWT (RFC 7519, HS256) made with a secret that the database keeps, so every restart and
-every node knows it again. A registered user's token is 32 random bytes; only its SHA-256 is stored, and it
-is found by that: what an attacker can time is the comparison of hashes, which says nothing of the token.
+every node knows it again. Registered users' tokens are `chat.tokens`' business.
 """
 
 import hmac
@@ -10,7 +9,6 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, NamedTuple, NoReturn
 
 import jwt
@@ -19,14 +17,11 @@ import trio
 
 from chat.batch_loader import BatchLoader
 from chat.errors import ErrorCode, Refused
-from chat.names import display_name, guest_id, registered_id
-from storage import Store, StoreClosed, TokenRow, Unavailable, UserRow
+from chat.names import display_name, guest_id
+from chat.tokens import TOKEN_PREFIX, is_token, token_hash
+from storage import Store, StoreClosed, TokenRow, Unavailable
 
-TOKEN_PREFIX: Final = "pt_"  # noqa: S105  a prefix, so that leaked tokens can be found by their looks
 GUEST_ROLE: Final = "guest"
-USER_ROLE: Final = "user"
-ROLES: Final = (USER_ROLE, "moderator", "admin")
-"""What a registered user may be, on the whole server; a room has roles of its own."""
 
 GUEST_SECRET_NAME: Final = "guest-token"  # noqa: S105  the name under which the store keeps it
 
@@ -35,11 +30,9 @@ _AUDIENCE: Final = "parley"
 _ISSUER: Final = "parley:guest"
 _CLAIMS: Final = ("sub", "name", "iat", "exp", "aud", "iss")
 _SECRET_BYTES: Final = 32
-_TOKEN_BYTES: Final = 32
 _ID_BYTES: Final = 16
 _DAY_S: Final = 86_400
 _GUEST_ID: Final = re.compile(r"g_[a-z2-7]{1,64}")
-_TOKEN: Final = re.compile(r"pt_[A-Za-z0-9_-]{43}")
 
 
 _HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
@@ -52,7 +45,7 @@ class Principal:
     Attributes:
         user_id: `u_...`, or `g_...` for a guest.
         name: the display name, normalised.
-        role: one of `ROLES`, or `GUEST_ROLE`.
+        role: one of `chat.tokens.ROLES`, or `GUEST_ROLE`.
         is_guest: whether nobody vouches for the name.
     """
 
@@ -74,13 +67,6 @@ class SignedIn(NamedTuple):
     principal: Principal
     token: str | None
     expires_at_ms: int | None
-
-
-class IssuedToken(NamedTuple):
-    """A new token, which is shown once and stored nowhere, and whom it speaks for."""
-
-    user: UserRow
-    token: str
 
 
 class Authenticator:
@@ -232,7 +218,7 @@ class Authenticator:
 
     async def _find_registered(self, token: str, request_id: int | None) -> SignedIn:
         row = None
-        if _TOKEN.fullmatch(token):
+        if is_token(token):
             try:
                 row = await self._tokens.get(token_hash(token), timeout_s=self._timeout_s)
             except (Unavailable, StoreClosed) as error:
@@ -284,47 +270,6 @@ async def open_authenticator(
         max_batch=max_batch,
         max_waiting=max_waiting,
     )
-
-
-async def create_token(
-    store: Store,
-    name: str,
-    role: str | None = None,
-    *,
-    now_ms: int,
-    random_bytes: Callable[[int], bytes],
-    expires_at_ms: int | None = None,
-) -> IssuedToken:
-    """Make a token for the registered user of this name, who is created if there is none.
-
-    Args:
-        store: where the token's hash goes.
-        name: the user's display name; it is normalised.
-        role: one of `ROLES`; None: `USER_ROLE` for a new user, whatever it is for one who exists.
-        now_ms: milliseconds since 1970 UTC.
-        random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
-        expires_at_ms: when the token ends; None: never.
-
-    Raises:
-        Refused: `bad_request` for a bad name or an unknown role; `conflict` when the user exists with
-            another role: then no token was made.
-        StorageError: the store cannot take it now.
-    """
-    name = display_name(name, field="user")
-    if role is not None and role not in ROLES:
-        raise Refused(ErrorCode.BAD_REQUEST, f"the role is one of {', '.join(ROLES)}", field="role")
-    wanted = UserRow(user_id=registered_id(random_bytes(_ID_BYTES)), name=name, role=role or USER_ROLE)
-    user = await store.create_user(wanted, at_ms=now_ms)
-    if role is not None and user.role != role:
-        raise Refused(ErrorCode.CONFLICT, f"{name} exists with the role {user.role}", field="role")
-    token = TOKEN_PREFIX + urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).decode("ascii").rstrip("=")
-    await store.create_token(user.user_id, token_hash(token), at_ms=now_ms, expires_at_ms=expires_at_ms)
-    return IssuedToken(user, token)
-
-
-def token_hash(token: str) -> bytes:
-    """What is stored of a registered token. Its 256 random bits need no salt and no slow hash."""
-    return sha256(token.encode()).digest()
 
 
 def _sign(claims: Mapping[str, object], secret: bytes) -> str:

@@ -24,7 +24,6 @@ import structlog
 import trio
 from cyclopts import App, CycloptsError, Parameter, validators
 
-from chat.auth import create_token
 from chat.client_options import split_url
 from chat.config import Config
 from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, load_config
@@ -36,6 +35,7 @@ from chat.open_store import describe_database, wall_clock_ms
 from chat.server import Addresses
 from chat.server import serve as serve_until
 from chat.terminal_text import room_name_problem
+from chat.tokens import create_token
 from storage import PostgresStore, StorageError, migrate
 
 EXIT_OK: Final = 0

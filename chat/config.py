@@ -120,6 +120,16 @@ class Config(BaseSettings):
     """Whether people without a token are let in; auto: on loopback with the embedded database only."""
     guest_days: Annotated[int, Field(ge=1, le=3650)] = 180
     """Days that a guest can come back as the same person."""
+    registration: bool = False
+    """Whether people may make accounts for themselves (`POST /api/register`)."""
+    token_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    """Days that a token is good for that somebody logged in for."""
+    password_memory_bytes: Annotated[int, Field(ge=19 * _MIB, le=1024 * _MIB)] = 19 * _MIB
+    """What a password's hash takes of memory, and in proportion of time; old ones are renewed at login."""
+    password_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Passwords that are checked at a time, each on a core and in memory of its own."""
+    password_waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
+    """Passwords that wait to be checked; above it `overloaded`."""
 
     # What it says
     log_level: Literal["debug", "info", "warning", "error"] = "info"

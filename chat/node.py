@@ -14,6 +14,8 @@ import structlog
 import trio
 
 from actors import ActorSystem, ChildSpec, Ref, RestartPolicy, Supervisor
+from chat.accounts import Accounts, AccountServices
+from chat.accounts_api import AccountsApi, AccountsApiLimits
 from chat.auth import Authenticator, open_authenticator
 from chat.batch_loader import BatchLoader
 from chat.config import Config
@@ -24,6 +26,7 @@ from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
 from chat.metrics import Metrics
 from chat.node_figures import publish_figures
+from chat.passwords import InThread, Passwords, in_worker_thread
 from chat.presence import Presence
 from chat.presence_limits import PresenceLimits
 from chat.presence_messages import PresenceMessage, SessionOpened
@@ -68,6 +71,7 @@ class Node:
         now_ms: the wall clock, milliseconds since 1970.
         rng: spreads heartbeats and retries.
         random_bytes: unpredictable bytes, for ids and secrets.
+        in_thread: where passwords are hashed.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Node:
         now_ms: Callable[[], int],
         rng: Random,
         random_bytes: Callable[[int], bytes],
+        in_thread: InThread = in_worker_thread,
     ) -> None:
         self.config = config
         self.store = store
@@ -128,6 +133,13 @@ class Node:
             sends=_rate(config, "send"),
             typing=_rate(config, "typing"),
             creates=_rate(config, "create"),
+        )
+        self.passwords = Passwords(
+            memory_bytes=config.password_memory_bytes,
+            threads=config.password_threads,
+            waiting_max=config.password_waiting,
+            random_bytes=random_bytes,
+            in_thread=in_thread,
         )
         self._now_ms = now_ms
         self.rng = rng
@@ -313,6 +325,30 @@ class Node:
             new_session_id=self._new_session_id,
             spread=lambda: self.rng.uniform(0.8, 1.2),
             by_address=by_address,
+            accounts_api=self._make_accounts_api(),
+        )
+
+    def _make_accounts_api(self) -> AccountsApi:
+        config = self.config
+        accounts = Accounts(
+            AccountServices(
+                store=self.store,
+                passwords=self.passwords,
+                now_ms=self._now_ms,
+                random_bytes=self._random_bytes,
+                token_days=config.token_days,
+                counts=self.metrics.counts,
+            )
+        )
+        return AccountsApi(
+            accounts,
+            AccountsApiLimits(
+                registration=config.registration,
+                body_timeout_s=config.handshake_timeout_s,
+                timeout_s=config.request_timeout_s,
+            ),
+            refused=self.metrics.refused,
+            ready=lambda: self.readiness.is_ready,
         )
 
     def _presence_services(self) -> PresenceServices:

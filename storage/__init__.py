@@ -25,6 +25,7 @@ from storage.errors import StoreClosed as StoreClosed
 from storage.errors import Unavailable as Unavailable
 from storage.memory import MemoryStore as MemoryStore
 from storage.migrate import migrate as migrate
+from storage.model import Account as Account
 from storage.model import Activation as Activation
 from storage.model import CidConflict as CidConflict
 from storage.model import Duplicate as Duplicate
@@ -32,6 +33,7 @@ from storage.model import Entry as Entry
 from storage.model import EpochStart as EpochStart
 from storage.model import Fenced as Fenced
 from storage.model import HistoryPage as HistoryPage
+from storage.model import IssuedUser as IssuedUser
 from storage.model import KnownCid as KnownCid
 from storage.model import LogEntry as LogEntry
 from storage.model import MemberChange as MemberChange
@@ -39,13 +41,17 @@ from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
+from storage.model import NewUser as NewUser
 from storage.model import Poisoned as Poisoned
 from storage.model import Receipt as Receipt
+from storage.model import Revocation as Revocation
 from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
 from storage.model import Stored as Stored
+from storage.model import Stranger as Stranger
+from storage.model import TokenInfo as TokenInfo
 from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
 from storage.pool import open_database as open_database
@@ -62,6 +68,7 @@ from storage.writer_pool import WriterPool as WriterPool
 
 __all__ = [
     "MAX_EPOCHS",
+    "Account",
     "Activation",
     "BacklogFull",
     "BadData",
@@ -78,6 +85,7 @@ __all__ = [
     "EpochStart",
     "Fenced",
     "HistoryPage",
+    "IssuedUser",
     "KnownCid",
     "LogEntry",
     "LogGap",
@@ -88,10 +96,12 @@ __all__ = [
     "MemoryStore",
     "MigrationError",
     "NewRoom",
+    "NewUser",
     "OnReceipts",
     "Poisoned",
     "PostgresStore",
     "Receipt",
+    "Revocation",
     "Role",
     "RoomId",
     "RoomKind",
@@ -102,6 +112,8 @@ __all__ = [
     "Store",
     "StoreClosed",
     "Stored",
+    "Stranger",
+    "TokenInfo",
     "TokenRow",
     "Tx",
     "Unavailable",

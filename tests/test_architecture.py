@@ -22,6 +22,7 @@ MAY_IMPORT: Final = {
 """Packages outside of the standard library; None: any. What chat may import is told by `KEPT_IN` alone."""
 
 KEPT_IN: Final = {
+    "argon2": r"chat\.passwords",
     "asyncio": r"storage\.pool|scripts\.bench\.peers\.servers\..*",
     "asyncpg": r"storage\.pool",
     "uvloop": r"storage\.pool|scripts\.bench\.peers\.servers\..*",

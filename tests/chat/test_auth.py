@@ -14,11 +14,10 @@ from chat.auth import (
     GUEST_SECRET_NAME,
     Authenticator,
     Principal,
-    create_token,
     open_authenticator,
-    token_hash,
 )
 from chat.errors import ErrorCode, Refused
+from chat.tokens import create_token, token_hash
 from storage import MemoryStore, Store
 
 DAY_MS: Final = 86_400_000
