@@ -12,10 +12,14 @@ import structlog
 import trio
 
 from chat.accounts import Accounts
+from chat.config import is_loopback
 from chat.errors import ErrorCode, Refused
+from chat.measures import Counts
+from chat.names import display_name, name_key
 from chat.ops import Answer, json_answer
 from chat.tokens import IssuedToken
 from chat.transport import HeadTimeout
+from chat.try_limits import TryLimits
 from storage import StorageError, StoreClosed, Unavailable
 
 BODY_MAX_BYTES: Final = 4096
@@ -75,6 +79,9 @@ class AccountsApi:
     Args:
         accounts: does it.
         limits: see `AccountsApiLimits`.
+        tries: how often passwords may be tried; from loopback only names are limited.
+        clock: seconds, monotonic.
+        counts: what is counted on the way.
         refused: errors told, by code.
         ready: whether the server takes work.
     """
@@ -84,10 +91,16 @@ class AccountsApi:
         accounts: Accounts,
         limits: AccountsApiLimits,
         *,
+        tries: TryLimits,
+        clock: Callable[[], float],
+        counts: Counts,
         refused: Counter[ErrorCode],
         ready: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
+        self._tries = tries
+        self._clock = clock
+        self._counts = counts
         self._limits = limits
         self._refused = refused
         self._ready = ready
@@ -98,6 +111,7 @@ class AccountsApi:
         headers: Mapping[bytes, bytes],
         body: Body,
         *,
+        peer: str,
         origin_allowed: bool,
     ) -> Answer:
         """Do what a request asks for.
@@ -106,12 +120,13 @@ class AccountsApi:
             request: its head.
             headers: by name, in small letters.
             body: what follows the head.
+            peer: the address that asks.
             origin_allowed: whether the web page that asks, if it is one, may.
 
         Raises:
             trio.BrokenResourceError: the peer left.
         """
-        answer = await self._answer(request, headers, body, origin_allowed=origin_allowed)
+        answer = await self._answer(request, headers, body, peer=peer, origin_allowed=origin_allowed)
         more = [("cache-control", "no-store"), ("vary", "origin")]
         origin = headers.get(b"origin")
         if origin is not None and origin_allowed:
@@ -119,7 +134,13 @@ class AccountsApi:
         return answer._replace(headers=(*answer.headers, *more))
 
     async def _answer(
-        self, request: h11.Request, headers: Mapping[bytes, bytes], body: Body, *, origin_allowed: bool
+        self,
+        request: h11.Request,
+        headers: Mapping[bytes, bytes],
+        body: Body,
+        *,
+        peer: str,
+        origin_allowed: bool,
     ) -> Answer:
         call = self._find(request.target.partition(b"?")[0])
         if call is None:
@@ -143,8 +164,12 @@ class AccountsApi:
         except _Unreadable as unreadable:
             return _problem(unreadable.status, unreadable.code, str(unreadable))
         try:
+            if not is_loopback(peer):
+                self._tries.count_address(peer, self._clock())
             return await self._in_time(call, headers, content)
         except Refused as refused:
+            if refused.code is ErrorCode.RATE_LIMITED:
+                self._counts.logins_limited += 1
             self._refused[refused.code] += 1
             return _refusal(refused)
 
@@ -187,6 +212,7 @@ class AccountsApi:
 
     async def _login(self, headers: Mapping[bytes, bytes], content: bytes) -> Answer:
         asked = _credentials(headers, content)
+        self._tries.count_name(name_key(display_name(asked.name, field="name")), self._clock())
         return _token(200, await self._accounts.login(asked.name, asked.password))
 
     async def _register(self, headers: Mapping[bytes, bytes], content: bytes) -> Answer:

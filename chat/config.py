@@ -166,6 +166,12 @@ class Config(BaseSettings):
     connect_per_s: Rate = 20.0
     connect_burst: Count = 200
     """Connections from one address; loopback is exempt."""
+    login_per_s: Rate = 1 / 30
+    login_burst: Count = 5
+    """Tries of a password for one name, wherever they come from."""
+    login_address_per_s: Rate = 1 / 3
+    login_address_burst: Count = 20
+    """Logins, registrations and logouts from one address; loopback is exempt."""
 
     # How much there may be
     frame_max_bytes: Bytes = 64 * 1024
@@ -399,6 +405,8 @@ class Config(BaseSettings):
             "frames": rate(self.frame_per_s, self.frame_burst),
             "frames_abuse_s": self.frame_abuse_s if self.rate_limits else None,
             "connections": rate(self.connect_per_s, self.connect_burst),
+            "login": rate(self.login_per_s, self.login_burst),
+            "login_address": rate(self.login_address_per_s, self.login_address_burst),
         }
 
 

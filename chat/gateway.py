@@ -198,7 +198,7 @@ class Gateway:
         path = request.target.partition(b"?")[0]
         if path.startswith(_API):
             answer = await self._accounts_api.answer(
-                request, headers, stream, origin_allowed=self._origin_allowed(headers)
+                request, headers, stream, peer=stream.peer, origin_allowed=self._origin_allowed(headers)
             )
             await _send(stream, answer, head_only=request.method == b"HEAD")
             return

@@ -77,6 +77,7 @@ class Counts:
         rooms_activated: rooms that came into memory.
         rooms_passivated: idle rooms that left it.
         logins: tokens given for a name and a password.
+        logins_limited: tries of passwords above the limits, for a name or from an address.
         logins_refused: wrong passwords, and names that nobody has.
         logouts: tokens revoked by who had them.
         registrations: accounts that people made for themselves.
@@ -100,6 +101,7 @@ class Counts:
         "hellos_refused",
         "http_requests",
         "logins",
+        "logins_limited",
         "logins_refused",
         "logouts",
         "registrations",
@@ -129,6 +131,7 @@ class Counts:
         self.hellos_refused = 0
         self.http_requests = 0
         self.logins = 0
+        self.logins_limited = 0
         self.logins_refused = 0
         self.logouts = 0
         self.registrations = 0

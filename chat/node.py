@@ -46,6 +46,7 @@ from chat.session_services import SessionServices
 from chat.session_state import Rate, SessionLimits
 from chat.topic import Topics
 from chat.transport import Transport
+from chat.try_limits import TryLimits
 from chat.typing_state import TypingLimits
 from chat.user_ledger import UserLedger
 from storage import Store, WriterLimits, WriterPool
@@ -347,6 +348,9 @@ class Node:
                 body_timeout_s=config.handshake_timeout_s,
                 timeout_s=config.request_timeout_s,
             ),
+            tries=TryLimits(names=_rate(config, "login"), addresses=_rate(config, "login_address")),
+            clock=trio.lowlevel.current_clock().current_time,
+            counts=self.metrics.counts,
             refused=self.metrics.refused,
             ready=lambda: self.readiness.is_ready,
         )

@@ -91,6 +91,7 @@ MUST_BE_PURE: Final = frozenset(
         "chat.transport.pace",
         "chat.transport.read_pace",
         "chat.transport.upgrade",
+        "chat.try_limits",
         "chat.typing_state",
         "chat.user_ledger",
     }

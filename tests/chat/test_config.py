@@ -171,6 +171,8 @@ def test_clients_are_told_every_limit_of_the_protocol() -> None:
         "frames": [50.0, 200],
         "frames_abuse_s": 10.0,
         "connections": [20.0, 200],
+        "login": [pytest.approx(1 / 30), 5],
+        "login_address": [pytest.approx(1 / 3), 20],
     }
 
 
@@ -188,4 +190,6 @@ def test_clients_are_told_that_there_are_no_limits_per_second() -> None:
         "frames",
         "frames_abuse_s",
         "connections",
+        "login",
+        "login_address",
     }

@@ -204,9 +204,61 @@ async def test_a_database_that_is_away_or_broken_is_said_so() -> None:
 
 
 @virtual_time
+async def test_a_name_is_tried_a_few_times_and_then_now_and_then() -> None:
+    """From wherever, by whatever capitals, known or not, and with the right password, too; others go on."""
+    async with open_sim(OPEN) as sim:
+        await post(sim, "/api/register", ANN)
+        await post(sim, "/api/register", {"name": "Bob", "password": GOOD}, peer="192.0.2.1")
+        for name, other in (("Ann", "aNN"), ("Nobody", "NOBODY")):
+            tries = [
+                await post(sim, "/api/login", {"name": name, "password": "wrong"}, peer=f"192.0.2.{place}")
+                for place in range(6)
+            ]
+            assert [answer.status for answer in tries] == [401] * 5 + [429]
+            answer = await post(sim, "/api/login", {"name": other, "password": GOOD})
+            assert (answer.status, answer.body and answer.body["error"]) == (429, "rate_limited")
+            assert 25 <= int(answer.headers["retry-after"]) <= 30
+        assert (await post(sim, "/api/login", {"name": "Bob", "password": GOOD})).status == 200
+        await trio.sleep(30)
+        assert (await post(sim, "/api/login", ANN)).status == 200
+        assert (await post(sim, "/api/login", ANN)).status == 429
+        assert sim.node.metrics.counts.logins_limited == 5
+        assert sim.node.passwords.checks == 12
+
+
+@virtual_time
+async def test_an_address_tries_a_few_names_and_then_now_and_then() -> None:
+    """Of IPv6 a network counts; other addresses go on, and so does this machine itself."""
+    async with open_sim(OPEN) as sim:
+
+        async def statuses(peers: list[str]) -> list[int]:
+            return [
+                (await post(sim, "/api/login", {"name": f"{peer} {n}", "password": "x"}, peer=peer)).status
+                for n, peer in enumerate(peers)
+            ]
+
+        assert await statuses(["192.0.2.7"] * 22) == [401] * 20 + [429] * 2
+        assert await statuses(["192.0.2.8"]) == [401]
+        networks = [f"2001:db8::{number:x}" for number in range(21)]
+        assert await statuses(networks) == [401] * 20 + [429]
+        assert await statuses(["127.0.0.1"] * 30) == [401] * 30
+        refused = await post(sim, "/api/register", ANN, peer="192.0.2.7")
+        assert refused.status == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 3
+
+
+@virtual_time
+async def test_limits_can_be_switched_off_for_tests() -> None:
+    """Without limits a name may be tried as often as one likes."""
+    async with open_sim(OPEN.model_copy(update={"rate_limits": False})) as sim:
+        tries = [await post(sim, "/api/login", ANN, peer="192.0.2.7") for _ in range(25)]
+        assert {answer.status for answer in tries} == {401}
+
+
+@virtual_time
 async def test_more_logins_than_can_be_checked_are_put_off() -> None:
     """The line is short; who does not fit in is told to come again in a second."""
-    async with open_sim(OPEN.model_copy(update={"password_waiting": 2})) as sim:
+    async with open_sim(OPEN.model_copy(update={"password_waiting": 2, "rate_limits": False})) as sim:
         statuses: list[int] = []
 
         async def attempt() -> None:

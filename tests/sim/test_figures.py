@@ -90,6 +90,8 @@ async def log_in_and_out(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     answer = await post(sim, "/api/login", ann)
     assert answer.body is not None
     await post(sim, "/api/logout", authorization=f"Bearer {answer.body['token']}")
+    for _ in range(5):
+        await post(sim, "/api/login", ann | {"password": "mistyped"})
 
 
 async def shake_no_hands(sim: Sim, patch: pytest.MonkeyPatch) -> None:
@@ -285,8 +287,8 @@ SCENES: Final = {
     ),
     "accounts": Scene(
         play=log_in_and_out,
-        config=Config(rate_limits=False, registration=True),
-        moves={"registrations", "logins", "logins_refused", "logouts"},
+        config=Config(registration=True),
+        moves={"registrations", "logins", "logins_limited", "logins_refused", "logouts"},
     ),
     "a handshake that fails": Scene(play=shake_no_hands, moves={"handshakes_failed"}),
     "idle": Scene(
