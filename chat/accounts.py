@@ -28,6 +28,7 @@ class AccountServices:
         now_ms: milliseconds since 1970 UTC.
         random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
         token_days: how long a token is good for that somebody logged in for.
+        on_revoked: called when a token was revoked here.
     """
 
     store: Store
@@ -36,6 +37,7 @@ class AccountServices:
     random_bytes: Callable[[int], bytes]
     token_days: int
     counts: Counts
+    on_revoked: Callable[[], None]
 
 
 class Accounts:
@@ -99,6 +101,7 @@ class Accounts:
         services = self._services
         if is_token(token) and await services.store.revoke_tokens(token_hash(token), at_ms=services.now_ms()):
             services.counts.logouts += 1
+            services.on_revoked()
             return
         raise Refused(ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token")
 

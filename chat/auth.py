@@ -62,11 +62,13 @@ class SignedIn(NamedTuple):
         principal: who it is.
         token: a token to come back with as the same guest, where a new one was made; else None.
         expires_at_ms: when the session's right ends, in milliseconds since 1970 UTC; None: not by time.
+        token_hash: of a registered user's token, by which it can be revoked; None: it is no such token.
     """
 
     principal: Principal
     token: str | None
     expires_at_ms: int | None
+    token_hash: bytes | None = None
 
 
 class Authenticator:
@@ -218,9 +220,11 @@ class Authenticator:
 
     async def _find_registered(self, token: str, request_id: int | None) -> SignedIn:
         row = None
+        hashed = b""
         if is_token(token):
+            hashed = token_hash(token)
             try:
-                row = await self._tokens.get(token_hash(token), timeout_s=self._timeout_s)
+                row = await self._tokens.get(hashed, timeout_s=self._timeout_s)
             except (Unavailable, StoreClosed) as error:
                 raise Refused(
                     ErrorCode.UNAVAILABLE,
@@ -234,7 +238,7 @@ class Authenticator:
             )
         user = row.user
         principal = Principal(user_id=user.user_id, name=user.name, role=user.role, is_guest=False)
-        return SignedIn(principal, None, row.expires_at_ms)
+        return SignedIn(principal, None, row.expires_at_ms, hashed)
 
     async def _load(self, hashes: Sequence[bytes]) -> Mapping[bytes, TokenRow]:
         return await self._store.find_tokens(hashes, at_ms=self._now_ms())

@@ -38,6 +38,7 @@ from chat.pressure import PressureGovernor
 from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.receipts import Receipts
+from chat.revocations import Revocations
 from chat.room import RoomServices
 from chat.rooms import Rooms
 from chat.session import Session
@@ -142,6 +143,12 @@ class Node:
             random_bytes=random_bytes,
             in_thread=in_thread,
         )
+        self.revocations = Revocations(
+            store,
+            sessions=lambda: self.sessions,
+            forget_user=lambda _user_id: None,
+            retry_after_s=config.bye_retry_after_s,
+        )
         self._now_ms = now_ms
         self.rng = rng
         self._random_bytes = random_bytes
@@ -234,6 +241,7 @@ class Node:
                 ),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
+                ChildSpec(id="revocations", start=self.revocations.run),
                 ChildSpec(id="presence-alarm", start=partial(presence_services.alarm.run, presence.tick)),
                 ChildSpec(id="heartbeat", start=heartbeat.run),
                 ChildSpec(id="loop-lag", start=self.lag.run),
@@ -272,6 +280,7 @@ class Node:
                 authenticator=authenticator,
                 greeter=greeter,
                 memberships=self.memberships,
+                revocations=self.revocations,
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,
@@ -339,6 +348,7 @@ class Node:
                 random_bytes=self._random_bytes,
                 token_days=config.token_days,
                 counts=self.metrics.counts,
+                on_revoked=self.revocations.look_soon,
             )
         )
         return AccountsApi(

@@ -85,7 +85,9 @@ class AccountStore(Protocol):
         ...
 
     async def revoke_user(self, user_id: str, *, at_ms: int) -> int:
-        """Revoke all of a user's tokens, also those an outside issuer made up to `at_ms`: one revocation.
+        """Revoke all of a user's tokens, also those that an outside issuer made up to `at_ms`.
+
+        Each of our own is a revocation, and those of outside issuers are one together, be there any or not.
 
         Returns:
             How many valid tokens of our own there were.

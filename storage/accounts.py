@@ -20,7 +20,7 @@ WHERE t.hash = ANY ($1::bytea[]) AND t.revoked_at_ms IS NULL
 """
 INSERT_USER: Final = """
 INSERT INTO users (id, name, name_key, role, password, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (name_key) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 FIND_USER: Final = """
 SELECT id, name, role FROM users WHERE name = $1 OR name_key = $2 ORDER BY (name = $1) DESC LIMIT 1
@@ -58,7 +58,8 @@ WITH revoked AS (
 ), marked AS (
     UPDATE users SET revoked_before_ms = $2 WHERE id = $1
 ), told AS (
-    INSERT INTO revocations (at_ms, user_id) VALUES ($2, $1)
+    INSERT INTO revocations (at_ms, token_hash, user_id)
+    SELECT $2, hash, $1 FROM revoked UNION ALL SELECT $2, NULL, $1
 )
 SELECT count(*) FROM revoked
 """
@@ -87,14 +88,23 @@ async def find_tokens(tx: Tx, hashes: Sequence[bytes], at_ms: int) -> Mapping[by
 async def create_user(tx: Tx, user: NewUser, at_ms: int) -> UserRow:
     """Create a registered user, or return the one who has this name already.
 
-    Two statements: the second sees a user whom someone else created at the same moment.
+    Several statements: the last sees a user whom someone else created at the same moment.
+
+    Raises:
+        Conflict: the user id is taken by another name.
     """
     found = await find_user(tx, user.name, user.name_key)
     if found is not None:
         return found
-    await tx.execute(INSERT_USER, user.user_id, user.name, user.name_key, user.role, user.password, at_ms)
+    done = await tx.execute(
+        INSERT_USER, user.user_id, user.name, user.name_key, user.role, user.password, at_ms
+    )
+    if done == "INSERT 0 1":
+        return UserRow(user.user_id, user.name, user.role)
     found = await find_user(tx, user.name, user.name_key)
-    return UserRow(user.user_id, user.name, user.role) if found is None else found
+    if found is None:
+        raise Conflict(f"the user id {user.user_id!r} is taken")
+    return found
 
 
 async def find_user(tx: Tx, name: str, name_key: str) -> UserRow | None:

@@ -147,9 +147,10 @@ class MemoryAccounts:
         """See `AccountStore.revoke_user`."""
         await trio.lowlevel.checkpoint()
         revoked = 0
-        for token in self._tokens.values():
+        for token_hash, token in self._tokens.items():
             if token.user_id == user_id and token.is_valid(at_ms):
                 token.revoked_at_ms = at_ms
+                self._note(token_hash, user_id)
                 revoked += 1
         if user_id in self._users:
             self._users[user_id].revoked_before_ms = at_ms

@@ -309,7 +309,7 @@ class Revocation(NamedTuple):
 
     Attributes:
         number: rises with every revocation.
-        token_hash: the token; None: all of the user's, those of outside issuers as well.
+        token_hash: the token; None: all of the user's that an outside issuer has made so far.
     """
 
     number: int

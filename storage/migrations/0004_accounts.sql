@@ -21,8 +21,8 @@ WHERE u.id = first.id;
 CREATE UNIQUE INDEX users_by_name_key ON users (name_key);
 
 -- What was revoked, in the order of the commits (who revokes holds a lock on the table), so that a server finds
--- with one look from its last id on what it has to end. A row without a hash is about all of a user's tokens.
--- Rows are kept for some days.
+-- with one look from its last id on what it has to end. A row without a hash is about a user's tokens of an
+-- outside issuer. Rows are kept for some days.
 CREATE TABLE revocations (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at_ms      bigint NOT NULL,

@@ -28,6 +28,7 @@ class Bench:
 
     def __init__(self, store: Store | None = None, *, memory_bytes: int = 19 * MIB, seed: int = 1) -> None:
         self.counts = Counts()
+        self.revoked = 0
         self.store = store or MemoryStore()
         random_bytes = Random(seed).randbytes  # noqa: S311  a test's chance
         self.passwords = Passwords(
@@ -41,8 +42,12 @@ class Bench:
                 random_bytes=random_bytes,
                 token_days=30,
                 counts=self.counts,
+                on_revoked=self._note_revoked,
             )
         )
+
+    def _note_revoked(self) -> None:
+        self.revoked += 1
 
 
 async def refusal(attempt: Awaitable[object]) -> tuple[ErrorCode, str, str | None]:
@@ -189,7 +194,7 @@ async def test_a_logout_revokes_the_token_once() -> None:
     assert await bench.store.find_tokens([token_hash(issued.token)], at_ms=NOW_MS) == {}
     for token in (issued.token, "pt_" + "A" * 43, "", "pt_\ud800", "eyJ.x.y"):
         assert (await refusal(bench.accounts.logout(token)))[0] is ErrorCode.UNAUTHENTICATED
-    assert bench.counts.logouts == 1
+    assert (bench.counts.logouts, bench.revoked) == (1, 1)
 
 
 @virtual_time
