@@ -1,7 +1,8 @@
 """Who somebody is: guests by a signed token that needs no database, registered users by an opaque one.
 
 A guest's token is a JWT (RFC 7519, HS256) made with a secret that the database keeps, so every restart and
-every node knows it again. Registered users' tokens are `chat.tokens`' business.
+every node knows it again. Registered users' tokens are `chat.tokens`' business, those of
+outside issuers `chat.issuers`'.
 """
 
 import hmac
@@ -16,8 +17,11 @@ import msgspec
 import trio
 
 from chat.batch_loader import BatchLoader
+from chat.config_issuers import GUEST_ISSUER
 from chat.errors import ErrorCode, Refused
+from chat.issuers import BadToken, Issuers
 from chat.names import display_name, guest_id
+from chat.strangers import Strangers
 from chat.tokens import TOKEN_PREFIX, is_token, token_hash
 from storage import Store, StoreClosed, TokenRow, Unavailable
 
@@ -27,7 +31,6 @@ GUEST_SECRET_NAME: Final = "guest-token"  # noqa: S105  the name under which the
 
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "parley"
-_ISSUER: Final = "parley:guest"
 _CLAIMS: Final = ("sub", "name", "iat", "exp", "aud", "iss")
 _SECRET_BYTES: Final = 32
 _ID_BYTES: Final = 16
@@ -80,6 +83,7 @@ class Authenticator:
         guests: whether guests are let in at all, with a name or with a guest token.
         now_ms: milliseconds since 1970 UTC.
         random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
+        issuers: outside issuers whose tokens are taken; None: there are none.
         guest_days: how long a guest's token is good for.
         timeout_s: the longest wait for the database.
         max_batch: tokens in one query.
@@ -94,6 +98,7 @@ class Authenticator:
         guests: bool,
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        issuers: Issuers | None = None,
         guest_days: int = 180,
         timeout_s: float = 5.0,
         max_batch: int = 500,
@@ -110,9 +115,18 @@ class Authenticator:
         self._timeout_s = timeout_s
         self._tokens = BatchLoader[bytes, TokenRow](self._load, max_batch=max_batch, max_waiting=max_waiting)
         self._jwt = jwt.PyJWT()
+        self._issuers = issuers
+        self.strangers = Strangers(
+            store,
+            now_ms=now_ms,
+            random_bytes=random_bytes,
+            timeout_s=timeout_s,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Look up registered tokens, many at once, until cancelled."""
+        """Look up registered tokens, many at once, until cancelled. `strangers` run by themselves."""
         await self._tokens.run(task_status=task_status)
 
     async def sign_in(
@@ -146,6 +160,8 @@ class Authenticator:
         assert token is not None  # noqa: S101  narrows the type: exactly one of the two is given
         if token.startswith(TOKEN_PREFIX):
             return await self._find_registered(token, request_id)
+        if self._issuers is not None and self._issuers.know(token):
+            return await self._admit_stranger(self._issuers, token, request_id)
         return self._readmit_guest(token, request_id)
 
     def admit_newcomer(self, guest: str, *, request_id: int | None = None) -> SignedIn:
@@ -175,7 +191,7 @@ class Authenticator:
             "iat": now_s,
             "exp": now_s + self._guest_s,
             "aud": _AUDIENCE,
-            "iss": _ISSUER,
+            "iss": GUEST_ISSUER,
         }
         token = _sign(claims, self._guest_secret)
         principal = Principal(user_id=user_id, name=name, role=GUEST_ROLE, is_guest=True)
@@ -193,7 +209,7 @@ class Authenticator:
                 self._guest_secret,
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
-                issuer=_ISSUER,
+                issuer=GUEST_ISSUER,
                 # The times are judged below, by the clock that this object was given.
                 options={"require": list(_CLAIMS), "verify_exp": False, "verify_iat": False},
             )
@@ -226,12 +242,7 @@ class Authenticator:
             try:
                 row = await self._tokens.get(hashed, timeout_s=self._timeout_s)
             except (Unavailable, StoreClosed) as error:
-                raise Refused(
-                    ErrorCode.UNAVAILABLE,
-                    "tokens cannot be checked now",
-                    retry_after_s=1.0,
-                    request_id=request_id,
-                ) from error
+                raise _cannot_check(request_id) from error
         if row is None or (row.expires_at_ms is not None and row.expires_at_ms <= self._now_ms()):
             raise Refused(
                 ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token", request_id=request_id
@@ -239,6 +250,27 @@ class Authenticator:
         user = row.user
         principal = Principal(user_id=user.user_id, name=user.name, role=user.role, is_guest=False)
         return SignedIn(principal, None, row.expires_at_ms, hashed)
+
+    async def _admit_stranger(self, issuers: Issuers, token: str, request_id: int | None) -> SignedIn:
+        try:
+            claims = issuers.judge(token)
+            issued = await self.strangers.find(claims)
+        except BadToken as error:
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, str(error), field="token", request_id=request_id
+            ) from None
+        except (Unavailable, StoreClosed) as error:
+            raise _cannot_check(request_id) from error
+        before_ms = issued.revoked_before_ms
+        if before_ms is not None and (claims.issued_at_ms is None or claims.issued_at_ms <= before_ms):
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, "the token was revoked", field="token", request_id=request_id
+            )
+        user = issued.user
+        principal = Principal(
+            user_id=user.user_id, name=user.name, role=claims.role or user.role, is_guest=False
+        )
+        return SignedIn(principal, None, claims.expires_at_ms)
 
     async def _load(self, hashes: Sequence[bytes]) -> Mapping[bytes, TokenRow]:
         return await self._store.find_tokens(hashes, at_ms=self._now_ms())
@@ -250,6 +282,7 @@ async def open_authenticator(
     guests: bool,
     now_ms: Callable[[], int],
     random_bytes: Callable[[int], bytes],
+    issuers: Issuers | None = None,
     guest_days: int = 180,
     timeout_s: float = 5.0,
     max_batch: int = 500,
@@ -269,10 +302,17 @@ async def open_authenticator(
         guests=guests,
         now_ms=now_ms,
         random_bytes=random_bytes,
+        issuers=issuers,
         guest_days=guest_days,
         timeout_s=timeout_s,
         max_batch=max_batch,
         max_waiting=max_waiting,
+    )
+
+
+def _cannot_check(request_id: int | None) -> Refused:
+    return Refused(
+        ErrorCode.UNAVAILABLE, "tokens cannot be checked now", retry_after_s=1.0, request_id=request_id
     )
 
 

@@ -26,9 +26,10 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from chat.client_options import split_url
 from chat.config import Config
-from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, load_config
+from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, Mistake, load_config
 from chat.descriptors import allow_files
 from chat.errors import ChatError
+from chat.issuer_keys import BadIssuerKeys, load_keys
 from chat.logs import configure_logging
 from chat.offline import open_database_of
 from chat.open_store import describe_database, wall_clock_ms
@@ -128,7 +129,7 @@ EncodingOption = Annotated[Literal["msgpack", "json"], Parameter(help="Of the pr
 @app.command
 def serve(*, options: ServerOptions | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
-    loaded = (options or ServerOptions()).load()
+    loaded = _load_server(options)
     _configure_logging(loaded.config)
     return trio.run(_serve, loaded)
 
@@ -254,7 +255,7 @@ def token_create(
 @config_app.command(name="check")
 def config_check(*, options: ServerOptions | None = None) -> int:
     """Check the settings as `serve` would, and print each with where it came from."""
-    for setting in (options or ServerOptions()).load().settings():
+    for setting in _load_server(options).settings():
         print(f"{setting.key} = {setting.value}  ({setting.origin})")
     return EXIT_OK
 
@@ -292,6 +293,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseExceptionGroup as group:
         return _explain(group)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _load_server(options: ServerOptions | None) -> LoadedConfig:
+    """The settings of a server, and that the files which they name can be used.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    loaded = (options or ServerOptions()).load()
+    origin = loaded.origins.get("issuers", "default")
+    mistakes: list[Mistake] = []
+    for index, issuer in enumerate(loaded.config.issuers):
+        try:
+            load_keys(issuer)
+        except BadIssuerKeys as error:
+            mistakes.append(Mistake(key=f"issuers[{index}].key_file", origin=origin, problem=str(error)))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return loaded
 
 
 def _explain(group: BaseExceptionGroup[BaseException]) -> int:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chat.config_issuers import Issuer
 from chat.protocol import BODY_MAX_BYTES
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -120,6 +121,8 @@ class Config(BaseSettings):
     """Whether people without a token are let in; auto: on loopback with the embedded database only."""
     guest_days: Annotated[int, Field(ge=1, le=3650)] = 180
     """Days that a guest can come back as the same person."""
+    issuers: tuple[Issuer, ...] = ()
+    """Outside issuers whose tokens are taken besides our own; JSON in the environment."""
     registration: bool = False
     """Whether people may make accounts for themselves (`POST /api/register`)."""
     token_days: Annotated[int, Field(ge=1, le=3650)] = 30
@@ -337,6 +340,11 @@ class Config(BaseSettings):
                 self.ops_port not in {"auto", "off", 0} and self.ops_port == self.port,
                 ("ops_port", "port"),
                 "ops_port must differ from port",
+            ),
+            (
+                len({issuer.issuer for issuer in self.issuers}) < len(self.issuers),
+                ("issuers",),
+                "each issuer is named once: give it all of its algorithms there",
             ),
             (
                 self.database_url is not None and self.pg_bindir is not None,

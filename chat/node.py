@@ -24,6 +24,7 @@ from chat.gateway import Gateway, GatewayLimits
 from chat.greeting import WELCOME_ROOMS, Greeter, GreetingServices
 from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
+from chat.issuers import Issuers
 from chat.metrics import Metrics
 from chat.node_figures import publish_figures
 from chat.passwords import InThread, Passwords, in_worker_thread
@@ -74,6 +75,9 @@ class Node:
         rng: spreads heartbeats and retries.
         random_bytes: unpredictable bytes, for ids and secrets.
         in_thread: where passwords are hashed.
+
+    Raises:
+        BadIssuerKeys: an outside issuer's keys cannot be read.
     """
 
     def __init__(
@@ -143,12 +147,7 @@ class Node:
             random_bytes=random_bytes,
             in_thread=in_thread,
         )
-        self.revocations = Revocations(
-            store,
-            sessions=lambda: self.sessions,
-            forget_user=lambda _user_id: None,
-            retry_after_s=config.bye_retry_after_s,
-        )
+        self._issuers = Issuers(config.issuers, now_ms=now_ms) if config.issuers else None
         self._now_ms = now_ms
         self.rng = rng
         self._random_bytes = random_bytes
@@ -157,6 +156,7 @@ class Node:
         self._run_id = random_bytes(4).hex()
         self.gateway: Gateway
         self.governor: PressureGovernor
+        self.revocations: Revocations
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -200,9 +200,16 @@ class Node:
             guests=config.guests_allowed,
             now_ms=self._now_ms,
             random_bytes=self._random_bytes,
+            issuers=self._issuers,
             guest_days=config.guest_days,
             timeout_s=config.request_timeout_s,
             max_waiting=config.connections_max,
+        )
+        self.revocations = Revocations(
+            self.store,
+            sessions=lambda: self.sessions,
+            forget_user=authenticator.strangers.forget,
+            retry_after_s=config.bye_retry_after_s,
         )
         self.governor = PressureGovernor(
             measure=self._measure,
@@ -241,6 +248,7 @@ class Node:
                 ),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
+                ChildSpec(id="strangers", start=authenticator.strangers.run),
                 ChildSpec(id="revocations", start=self.revocations.run),
                 ChildSpec(id="presence-alarm", start=partial(presence_services.alarm.run, presence.tick)),
                 ChildSpec(id="heartbeat", start=heartbeat.run),

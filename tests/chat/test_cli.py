@@ -109,6 +109,24 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     assert said.startswith(line)
 
 
+def test_an_issuer_without_its_keys_is_a_wrong_setting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`config check` reads the files that the settings name, as `serve` does before it starts anything."""
+    config = tmp_path / "parley.toml"
+    config.write_text(
+        '[[issuers]]\nissuer = "https://id.test"\naudience = "parley"\nalgorithms = ["RS256"]\n'
+        'key_file = "/none/such.pem"\n'
+    )
+    for argv in (["config", "check"], ["serve"]):
+        assert main([*argv, "--config", str(config)]) == EXIT_USAGE
+        (said,) = complaint(capsys)
+        assert said == (
+            f"parley: issuers[0].key_file ({config}): "
+            "/none/such.pem: it cannot be read: No such file or directory"
+        )
+
+
 @pytest.mark.parametrize("port", ["eighty", "0", "-1", "70000", "9" * 5000, "٨٠"])
 def test_a_variable_that_names_no_port_is_told_by_its_own_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, port: str
