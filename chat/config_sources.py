@@ -22,7 +22,7 @@ from chat.config import Config, CrossCheckError
 from chat.errors import ChatError
 
 ENV_PREFIX: Final = "PARLEY_"
-OTHER_ENV: Final = frozenset({"PARLEY_CONFIG", "PARLEY_TOKEN", "PARLEY_URL"})
+OTHER_ENV: Final = frozenset({"PARLEY_CONFIG", "PARLEY_PASSWORD", "PARLEY_TOKEN", "PARLEY_URL"})
 """In our prefix and not settings of a server: the file's place, and what `parley connect` reads."""
 
 _SECRET: Final = "********"  # noqa: S105  the mask

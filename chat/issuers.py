@@ -163,4 +163,7 @@ def _role(issuer: Issuer, claims: Mapping[str, object]) -> UserRole | None:
     told = claims.get(issuer.role_claim)
     values = cast("list[object]", told) if isinstance(told, list) else [told]
     meant = [issuer.roles[value] for value in values if isinstance(value, str) and value in issuer.roles]
-    return next((role for role in _RANKS if role in meant), "user")
+    for role in _RANKS:
+        if role in meant:
+            return role
+    return "user"

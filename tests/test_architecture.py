@@ -35,7 +35,7 @@ KEPT_IN: Final = {
     "jwt": r"chat\.(auth|issuers|issuer_keys)",
     "pydantic": r"chat\.config(_sources|_issuers)?",
     "pydantic_settings": r"chat\.config(_sources)?",
-    "cyclopts": r"chat\.cli|scripts\..*",
+    "cyclopts": r"chat\.cli\w*|scripts\..*",
     "jinja2": r"scripts\.load\.page",
     "plotly": r"scripts\.load\.page",
 }
