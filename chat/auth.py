@@ -1,8 +1,8 @@
 """Who somebody is: guests by a signed token that needs no database, registered users by an opaque one.
 
 A guest's token is a JWT (RFC 7519, HS256) made with a secret that the database keeps, so every restart and
-every node knows it again. A registered user's token is 32 random bytes; only its SHA-256 is stored, and it
-is found by that: what an attacker can time is the comparison of hashes, which says nothing of the token.
+every node knows it again. Registered users' tokens are `chat.tokens`' business, those of
+outside issuers `chat.issuers`'.
 """
 
 import hmac
@@ -10,7 +10,6 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, NamedTuple, NoReturn
 
 import jwt
@@ -18,28 +17,25 @@ import msgspec
 import trio
 
 from chat.batch_loader import BatchLoader
+from chat.config_issuers import GUEST_ISSUER
 from chat.errors import ErrorCode, Refused
-from chat.names import display_name, guest_id, registered_id
-from storage import Store, StoreClosed, TokenRow, Unavailable, UserRow
+from chat.issuers import BadToken, Issuers
+from chat.names import display_name, guest_id
+from chat.strangers import Strangers
+from chat.tokens import TOKEN_PREFIX, is_token, token_hash
+from storage import Store, StoreClosed, TokenRow, Unavailable
 
-TOKEN_PREFIX: Final = "pt_"  # noqa: S105  a prefix, so that leaked tokens can be found by their looks
 GUEST_ROLE: Final = "guest"
-USER_ROLE: Final = "user"
-ROLES: Final = (USER_ROLE, "moderator", "admin")
-"""What a registered user may be, on the whole server; a room has roles of its own."""
 
 GUEST_SECRET_NAME: Final = "guest-token"  # noqa: S105  the name under which the store keeps it
 
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "parley"
-_ISSUER: Final = "parley:guest"
 _CLAIMS: Final = ("sub", "name", "iat", "exp", "aud", "iss")
 _SECRET_BYTES: Final = 32
-_TOKEN_BYTES: Final = 32
 _ID_BYTES: Final = 16
 _DAY_S: Final = 86_400
 _GUEST_ID: Final = re.compile(r"g_[a-z2-7]{1,64}")
-_TOKEN: Final = re.compile(r"pt_[A-Za-z0-9_-]{43}")
 
 
 _HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
@@ -52,7 +48,7 @@ class Principal:
     Attributes:
         user_id: `u_...`, or `g_...` for a guest.
         name: the display name, normalised.
-        role: one of `ROLES`, or `GUEST_ROLE`.
+        role: one of `chat.tokens.ROLES`, or `GUEST_ROLE`.
         is_guest: whether nobody vouches for the name.
     """
 
@@ -69,18 +65,13 @@ class SignedIn(NamedTuple):
         principal: who it is.
         token: a token to come back with as the same guest, where a new one was made; else None.
         expires_at_ms: when the session's right ends, in milliseconds since 1970 UTC; None: not by time.
+        token_hash: of a registered user's token, by which it can be revoked; None: it is no such token.
     """
 
     principal: Principal
     token: str | None
     expires_at_ms: int | None
-
-
-class IssuedToken(NamedTuple):
-    """A new token, which is shown once and stored nowhere, and whom it speaks for."""
-
-    user: UserRow
-    token: str
+    token_hash: bytes | None = None
 
 
 class Authenticator:
@@ -92,6 +83,7 @@ class Authenticator:
         guests: whether guests are let in at all, with a name or with a guest token.
         now_ms: milliseconds since 1970 UTC.
         random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
+        issuers: outside issuers whose tokens are taken; None: there are none.
         guest_days: how long a guest's token is good for.
         timeout_s: the longest wait for the database.
         max_batch: tokens in one query.
@@ -106,6 +98,7 @@ class Authenticator:
         guests: bool,
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        issuers: Issuers | None = None,
         guest_days: int = 180,
         timeout_s: float = 5.0,
         max_batch: int = 500,
@@ -122,9 +115,18 @@ class Authenticator:
         self._timeout_s = timeout_s
         self._tokens = BatchLoader[bytes, TokenRow](self._load, max_batch=max_batch, max_waiting=max_waiting)
         self._jwt = jwt.PyJWT()
+        self._issuers = issuers
+        self.strangers = Strangers(
+            store,
+            now_ms=now_ms,
+            random_bytes=random_bytes,
+            timeout_s=timeout_s,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Look up registered tokens, many at once, until cancelled."""
+        """Look up registered tokens, many at once, until cancelled. `strangers` run by themselves."""
         await self._tokens.run(task_status=task_status)
 
     async def sign_in(
@@ -158,6 +160,8 @@ class Authenticator:
         assert token is not None  # noqa: S101  narrows the type: exactly one of the two is given
         if token.startswith(TOKEN_PREFIX):
             return await self._find_registered(token, request_id)
+        if self._issuers is not None and self._issuers.know(token):
+            return await self._admit_stranger(self._issuers, token, request_id)
         return self._readmit_guest(token, request_id)
 
     def admit_newcomer(self, guest: str, *, request_id: int | None = None) -> SignedIn:
@@ -187,7 +191,7 @@ class Authenticator:
             "iat": now_s,
             "exp": now_s + self._guest_s,
             "aud": _AUDIENCE,
-            "iss": _ISSUER,
+            "iss": GUEST_ISSUER,
         }
         token = _sign(claims, self._guest_secret)
         principal = Principal(user_id=user_id, name=name, role=GUEST_ROLE, is_guest=True)
@@ -205,7 +209,7 @@ class Authenticator:
                 self._guest_secret,
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
-                issuer=_ISSUER,
+                issuer=GUEST_ISSUER,
                 # The times are judged below, by the clock that this object was given.
                 options={"require": list(_CLAIMS), "verify_exp": False, "verify_iat": False},
             )
@@ -232,23 +236,41 @@ class Authenticator:
 
     async def _find_registered(self, token: str, request_id: int | None) -> SignedIn:
         row = None
-        if _TOKEN.fullmatch(token):
+        hashed = b""
+        if is_token(token):
+            hashed = token_hash(token)
             try:
-                row = await self._tokens.get(token_hash(token), timeout_s=self._timeout_s)
+                row = await self._tokens.get(hashed, timeout_s=self._timeout_s)
             except (Unavailable, StoreClosed) as error:
-                raise Refused(
-                    ErrorCode.UNAVAILABLE,
-                    "tokens cannot be checked now",
-                    retry_after_s=1.0,
-                    request_id=request_id,
-                ) from error
+                raise _cannot_check(request_id) from error
         if row is None or (row.expires_at_ms is not None and row.expires_at_ms <= self._now_ms()):
             raise Refused(
                 ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token", request_id=request_id
             )
         user = row.user
         principal = Principal(user_id=user.user_id, name=user.name, role=user.role, is_guest=False)
-        return SignedIn(principal, None, row.expires_at_ms)
+        return SignedIn(principal, None, row.expires_at_ms, hashed)
+
+    async def _admit_stranger(self, issuers: Issuers, token: str, request_id: int | None) -> SignedIn:
+        try:
+            claims = issuers.judge(token)
+            issued = await self.strangers.find(claims)
+        except BadToken as error:
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, str(error), field="token", request_id=request_id
+            ) from None
+        except (Unavailable, StoreClosed) as error:
+            raise _cannot_check(request_id) from error
+        before_ms = issued.revoked_before_ms
+        if before_ms is not None and (claims.issued_at_ms is None or claims.issued_at_ms <= before_ms):
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, "the token was revoked", field="token", request_id=request_id
+            )
+        user = issued.user
+        principal = Principal(
+            user_id=user.user_id, name=user.name, role=claims.role or user.role, is_guest=False
+        )
+        return SignedIn(principal, None, claims.expires_at_ms)
 
     async def _load(self, hashes: Sequence[bytes]) -> Mapping[bytes, TokenRow]:
         return await self._store.find_tokens(hashes, at_ms=self._now_ms())
@@ -260,6 +282,7 @@ async def open_authenticator(
     guests: bool,
     now_ms: Callable[[], int],
     random_bytes: Callable[[int], bytes],
+    issuers: Issuers | None = None,
     guest_days: int = 180,
     timeout_s: float = 5.0,
     max_batch: int = 500,
@@ -279,6 +302,7 @@ async def open_authenticator(
         guests=guests,
         now_ms=now_ms,
         random_bytes=random_bytes,
+        issuers=issuers,
         guest_days=guest_days,
         timeout_s=timeout_s,
         max_batch=max_batch,
@@ -286,45 +310,10 @@ async def open_authenticator(
     )
 
 
-async def create_token(
-    store: Store,
-    name: str,
-    role: str | None = None,
-    *,
-    now_ms: int,
-    random_bytes: Callable[[int], bytes],
-    expires_at_ms: int | None = None,
-) -> IssuedToken:
-    """Make a token for the registered user of this name, who is created if there is none.
-
-    Args:
-        store: where the token's hash goes.
-        name: the user's display name; it is normalised.
-        role: one of `ROLES`; None: `USER_ROLE` for a new user, whatever it is for one who exists.
-        now_ms: milliseconds since 1970 UTC.
-        random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
-        expires_at_ms: when the token ends; None: never.
-
-    Raises:
-        Refused: `bad_request` for a bad name or an unknown role; `conflict` when the user exists with
-            another role: then no token was made.
-        StorageError: the store cannot take it now.
-    """
-    name = display_name(name, field="user")
-    if role is not None and role not in ROLES:
-        raise Refused(ErrorCode.BAD_REQUEST, f"the role is one of {', '.join(ROLES)}", field="role")
-    wanted = UserRow(user_id=registered_id(random_bytes(_ID_BYTES)), name=name, role=role or USER_ROLE)
-    user = await store.create_user(wanted, at_ms=now_ms)
-    if role is not None and user.role != role:
-        raise Refused(ErrorCode.CONFLICT, f"{name} exists with the role {user.role}", field="role")
-    token = TOKEN_PREFIX + urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).decode("ascii").rstrip("=")
-    await store.create_token(user.user_id, token_hash(token), at_ms=now_ms, expires_at_ms=expires_at_ms)
-    return IssuedToken(user, token)
-
-
-def token_hash(token: str) -> bytes:
-    """What is stored of a registered token. Its 256 random bits need no salt and no slow hash."""
-    return sha256(token.encode()).digest()
+def _cannot_check(request_id: int | None) -> Refused:
+    return Refused(
+        ErrorCode.UNAVAILABLE, "tokens cannot be checked now", retry_after_s=1.0, request_id=request_id
+    )
 
 
 def _sign(claims: Mapping[str, object], secret: bytes) -> str:

@@ -8,9 +8,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from getpass import getuser
 from importlib.metadata import entry_points
@@ -25,34 +24,36 @@ import structlog
 import trio
 from cyclopts import App, CycloptsError, Parameter, validators
 
-from chat.auth import create_token
+from chat.cli_accounts import token_app, user_app
+from chat.cli_options import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    DatabaseOptions,
+    ServerOptions,
+    UsageMistake,
+    configure,
+    say,
+)
+from chat.cli_password import read_secret
 from chat.client_options import split_url
 from chat.config import Config
-from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, load_config
+from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, Mistake
 from chat.descriptors import allow_files
 from chat.errors import ChatError
-from chat.logs import configure_logging
+from chat.issuer_keys import BadIssuerKeys, load_keys
 from chat.offline import open_database_of
-from chat.open_store import describe_database, wall_clock_ms
 from chat.server import Addresses
 from chat.server import serve as serve_until
 from chat.terminal_text import room_name_problem
-from storage import PostgresStore, StorageError, migrate
-
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
+from storage import StorageError, migrate
 
 _EXPECTED: Final = (ChatError, StorageError, OSError)
 _DEFAULT_URL: Final = "ws://127.0.0.1:8000/ws"
-_DAY_MS: Final = 86_400_000
-_DAYS_MAX: Final = 36_500
 _SPEED_MAX: Final = 1e9
 _PORT_MAX: Final = 65_535
 _PORT_DIGITS: Final = 5
-_OPTIONS: Final[Mapping[str, str]] = {"rate_limits": "--no-rate-limits"}
-"""Options that are not called as their settings are."""
 _DATABASE_KEYS: Final = ("data_dir", "database_url")
 _OTHER_FILES: Final = 250
 """Descriptors besides those of clients: the database's, listeners', operators', and some to spare."""
@@ -66,62 +67,12 @@ app: Final = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-token_app: Final = App(name="token", help="Registered users' tokens.")
 config_app: Final = App(name="config", help="The server's settings.")
 app.command(token_app)
+app.command(user_app)
 app.command(config_app)
 
 
-class UsageMistake(ChatError):
-    """The command line asks for what makes no sense."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class DatabaseOptions:
-    """Which database is meant."""
-
-    data_dir: Annotated[
-        Path | None, Parameter(help="The embedded database's directory [PARLEY_DATA_DIR].")
-    ] = None
-    database_url: Annotated[
-        str | None, Parameter(help="A PostgreSQL of yours instead of the embedded one [PARLEY_DATABASE_URL].")
-    ] = None
-    config: Annotated[Path | None, Parameter(help="A TOML file with settings [PARLEY_CONFIG].")] = None
-
-    def overrides(self) -> dict[str, object]:
-        """What was given, by setting; None: it was not."""
-        return {"data_dir": self.data_dir, "database_url": self.database_url}
-
-    def load(self) -> LoadedConfig:
-        """The settings of these options, the environment and the file.
-
-        Raises:
-            ConfigError: they cannot be used.
-        """
-        return load_config(
-            environ=os.environ, overrides=self.overrides(), options=_OPTIONS, config_file=self.config
-        )
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions(DatabaseOptions):
-    """Where and how to serve."""
-
-    host: Annotated[str | None, Parameter(help="The address to serve on [PARLEY_HOST].")] = None
-    port: Annotated[int | None, Parameter(help="The port to serve on; 0: any [PARLEY_PORT].")] = None
-    no_rate_limits: Annotated[
-        bool, Parameter(negative=(), help="For testers: no limits per second [PARLEY_RATE_LIMITS=off].")
-    ] = False
-
-    def overrides(self) -> dict[str, object]:
-        """See `DatabaseOptions.overrides`."""
-        rate_limits = False if self.no_rate_limits else None
-        return {**super().overrides(), "host": self.host, "port": self.port, "rate_limits": rate_limits}
-
-
-UserRole = Literal["user", "moderator", "admin"]
 Url = Annotated[str | None, Parameter(help="The server's address, ws://HOST:PORT/ws [PARLEY_URL].")]
 EncodingOption = Annotated[Literal["msgpack", "json"], Parameter(help="Of the protocol.")]
 
@@ -129,8 +80,8 @@ EncodingOption = Annotated[Literal["msgpack", "json"], Parameter(help="Of the pr
 @app.command
 def serve(*, options: ServerOptions | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
-    loaded = (options or ServerOptions()).load()
-    _configure_logging(loaded.config)
+    loaded = _load_server(options)
+    configure(loaded.config)
     return trio.run(_serve, loaded)
 
 
@@ -144,19 +95,33 @@ def connect(
     token: Annotated[
         str | None, Parameter(help="Come as a registered user; best in PARLEY_TOKEN: arguments can be seen.")
     ] = None,
+    login: Annotated[
+        str | None,
+        Parameter(help="Come as the registered user of this name; asks for the password [PARLEY_PASSWORD]."),
+    ] = None,
     encoding: EncodingOption = "msgpack",
 ) -> int:
     """Talk from a terminal: /join, /history, /who, /quit; it reconnects by itself."""
-    from chat.terminal import run_terminal  # noqa: PLC0415  the server needs none of it
+    from chat.login import log_in  # noqa: PLC0415  the server needs none of it
+    from chat.terminal import run_terminal  # noqa: PLC0415  same
 
     problem = room_name_problem(room)
     if problem is not None:
         raise UsageMistake(problem)
+    where = _client_url(url)
+    if login is not None:
+        if name is not None or token is not None:
+            raise UsageMistake("--login, --name and --token are three ways to come: choose one")
+        password = os.environ.get("PARLEY_PASSWORD") or read_secret(f"Password of {login}: ")
+
+        async def run() -> int:
+            issued = await log_in(where, login, password)
+            return await run_terminal(where, room=room, token=issued.token, encoding=encoding)
+
+        return trio.run(run)
     token = token or os.environ.get("PARLEY_TOKEN") or None
     guest = None if token else (name or _own_name())
-    return trio.run(
-        partial(run_terminal, _client_url(url), room=room, name=guest, token=token, encoding=encoding)
-    )
+    return trio.run(partial(run_terminal, where, room=room, name=guest, token=token, encoding=encoding))
 
 
 @app.command
@@ -198,7 +163,7 @@ def replay(
 def migrate_command(*, options: DatabaseOptions | None = None) -> int:
     """Bring the database's schema up to this version. `serve` does it too."""
     config = (options or DatabaseOptions()).load().config
-    _configure_logging(config)
+    configure(config)
 
     async def run() -> int:
         async with open_database_of(config, make=True) as database:
@@ -209,53 +174,10 @@ def migrate_command(*, options: DatabaseOptions | None = None) -> int:
     return trio.run(run)
 
 
-@token_app.command(name="create")
-def token_create(
-    user: Annotated[str, Parameter(help="The display name; the user is created if there is none.")],
-    /,
-    *,
-    role: Annotated[
-        UserRole | None, Parameter(help="What the user may do; a new user is a `user` by default.")
-    ] = None,
-    days: Annotated[
-        int | None,
-        Parameter(
-            help="How long the token is good for; default: for ever.",
-            validator=validators.Number(gte=1, lte=_DAYS_MAX),
-        ),
-    ] = None,
-    options: DatabaseOptions | None = None,
-) -> int:
-    """Make a token for a user and print it, the only time that it is shown. The server may be running."""
-    config = (options or DatabaseOptions()).load().config
-    _configure_logging(config)
-
-    async def run() -> int:
-        now_ms = wall_clock_ms()
-        async with open_database_of(config, make=False) as database:
-            await migrate(database)
-            issued = await create_token(
-                PostgresStore(database),
-                user,
-                role,
-                now_ms=now_ms,
-                random_bytes=os.urandom,
-                expires_at_ms=None if days is None else now_ms + days * _DAY_MS,
-            )
-        _say(
-            f"a token for {issued.user.name} ({issued.user.user_id}, {issued.user.role})"
-            f" in the {describe_database(config)}:"
-        )
-        print(issued.token)
-        return EXIT_OK
-
-    return trio.run(run)
-
-
 @config_app.command(name="check")
 def config_check(*, options: ServerOptions | None = None) -> int:
     """Check the settings as `serve` would, and print each with where it came from."""
-    for setting in (options or ServerOptions()).load().settings():
+    for setting in _load_server(options).settings():
         print(f"{setting.key} = {setting.value}  ({setting.origin})")
     return EXIT_OK
 
@@ -298,6 +220,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseExceptionGroup as group:
         return _explain(group)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _load_server(options: ServerOptions | None) -> LoadedConfig:
+    """The settings of a server, and that the files which they name can be used.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    loaded = (options or ServerOptions()).load()
+    origin = loaded.origins.get("issuers", "default")
+    mistakes: list[Mistake] = []
+    for index, issuer in enumerate(loaded.config.issuers):
+        try:
+            load_keys(issuer)
+        except BadIssuerKeys as error:
+            mistakes.append(Mistake(key=f"issuers[{index}].key_file", origin=origin, problem=str(error)))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return loaded
 
 
 def _explain(group: BaseExceptionGroup[BaseException]) -> int:
@@ -474,16 +415,8 @@ def _own_name() -> str:
         return "guest"
 
 
-def _configure_logging(config: Config) -> None:
-    configure_logging(level=config.log_level, log_format=config.log_format)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def _complain(line: str) -> None:
-    _say(f"parley: {line}")
+    say(f"parley: {line}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chat.config_issuers import Issuer
 from chat.protocol import BODY_MAX_BYTES
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -120,6 +121,18 @@ class Config(BaseSettings):
     """Whether people without a token are let in; auto: on loopback with the embedded database only."""
     guest_days: Annotated[int, Field(ge=1, le=3650)] = 180
     """Days that a guest can come back as the same person."""
+    issuers: tuple[Issuer, ...] = ()
+    """Outside issuers whose tokens are taken besides our own; JSON in the environment."""
+    registration: bool = False
+    """Whether people may make accounts for themselves (`POST /api/register`)."""
+    token_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    """Days that a token is good for that somebody logged in for."""
+    password_memory_bytes: Annotated[int, Field(ge=19 * _MIB, le=1024 * _MIB)] = 19 * _MIB
+    """What a password's hash takes of memory, and in proportion of time; old ones are renewed at login."""
+    password_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Passwords that are checked at a time, each on a core and in memory of its own."""
+    password_waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
+    """Passwords that wait to be checked; above it `overloaded`."""
 
     # What it says
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -156,6 +169,12 @@ class Config(BaseSettings):
     connect_per_s: Rate = 20.0
     connect_burst: Count = 200
     """Connections from one address; loopback is exempt."""
+    login_per_s: Rate = 1 / 30
+    login_burst: Count = 5
+    """Tries of a password for one name, wherever they come from."""
+    login_address_per_s: Rate = 1 / 3
+    login_address_burst: Count = 20
+    """Logins, registrations and logouts from one address; loopback is exempt."""
 
     # How much there may be
     frame_max_bytes: Bytes = 64 * 1024
@@ -323,6 +342,11 @@ class Config(BaseSettings):
                 "ops_port must differ from port",
             ),
             (
+                len({issuer.issuer for issuer in self.issuers}) < len(self.issuers),
+                ("issuers",),
+                "each issuer is named once: give it all of its algorithms there",
+            ),
+            (
                 self.database_url is not None and self.pg_bindir is not None,
                 ("database_url", "pg_bindir"),
                 "pg_bindir is for the embedded database: it has no use with database_url",
@@ -389,6 +413,8 @@ class Config(BaseSettings):
             "frames": rate(self.frame_per_s, self.frame_burst),
             "frames_abuse_s": self.frame_abuse_s if self.rate_limits else None,
             "connections": rate(self.connect_per_s, self.connect_burst),
+            "login": rate(self.login_per_s, self.login_burst),
+            "login_address": rate(self.login_address_per_s, self.login_address_burst),
         }
 
 

@@ -5,6 +5,7 @@ line. The file is that of `--config`, of `PARLEY_CONFIG`, or none.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
@@ -21,7 +22,7 @@ from chat.config import Config, CrossCheckError
 from chat.errors import ChatError
 
 ENV_PREFIX: Final = "PARLEY_"
-OTHER_ENV: Final = frozenset({"PARLEY_CONFIG", "PARLEY_TOKEN", "PARLEY_URL"})
+OTHER_ENV: Final = frozenset({"PARLEY_CONFIG", "PARLEY_PASSWORD", "PARLEY_TOKEN", "PARLEY_URL"})
 """In our prefix and not settings of a server: the file's place, and what `parley connect` reads."""
 
 _SECRET: Final = "********"  # noqa: S105  the mask
@@ -160,7 +161,13 @@ def _read_environment(environ: Mapping[str, str], mistakes: list[Mistake]) -> Ma
     source = EnvSettingsSource(Config)
     # The library reads the process's environment: what counts is the one that this function was given.
     # An empty variable is a variable that was not set: that is how Makefiles and unit files pass them on.
-    source.env_vars = {name.lower(): value for name, value in ours.items() if value and name in names}
+    given = {name.lower(): value for name, value in ours.items() if value and name in names}
+    for key in (key for key, field in Config.model_fields.items() if _holds_models(field)):
+        name = f"{ENV_PREFIX}{key}".lower()
+        if name in given and not _is_json(given[name]):
+            mistakes.append(Mistake(key=key, origin=name.upper(), problem="it is not JSON"))
+            del given[name]
+    source.env_vars = given
     return source()
 
 
@@ -181,10 +188,15 @@ def _explain(
                 yield Mistake(key=", ".join(keys), origin=where, problem=text)
             continue
         key = str(detail["loc"][0])
-        if key in seen:  # one line for a setting, however many alternatives of its type it failed
+        path = _path(detail) if _holds_models(Config.model_fields[key]) else key
+        if path in seen:  # one line for a setting, however many alternatives of its type it failed
             continue
-        seen.add(key)
+        seen.add(path)
         field = Config.model_fields[key]
+        if _holds_models(field):
+            # What was written may hold a secret anywhere: it is not shown.
+            yield Mistake(key=path, origin=origins.get(key, _DEFAULT), problem=_reason(detail))
+            continue
         shown = _SECRET if _is_secret(field) else repr(given[key])
         yield Mistake(
             key=key,
@@ -211,6 +223,26 @@ def _contradictions_beside(
 
 def _reason(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _path(detail: ErrorDetails) -> str:
+    """Where in a setting: `issuers[0].secret`."""
+    first, *others = detail["loc"]
+    return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in others)
+
+
+def _holds_models(field: FieldInfo) -> bool:
+    return any(
+        isinstance(member, type) and issubclass(member, BaseModel) for member in _members(field.annotation)
+    )
 
 
 def _is_secret(field: FieldInfo) -> bool:

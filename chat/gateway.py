@@ -6,6 +6,7 @@ Whatever goes wrong with one connection ends here: a handler's exception would o
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import structlog
 import trio
 import trio_websocket
 
+from chat.accounts_api import AccountsApi
 from chat.addresses import address_key
 from chat.codec import CODECS, JSON, Codec
 from chat.config import is_loopback
@@ -45,6 +47,7 @@ LAST_WORDS_S: Final = 1.0
 
 _HEALTH: Final = (b"/healthz", b"/readyz")
 """Asked for by machines under any name, and no secret."""
+_API: Final = b"/api/"
 _CLOSED: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed)
 
 
@@ -81,6 +84,7 @@ class Gateway:
         new_session_id: unique among this server's sessions.
         spread: a factor about 1 for each session's times, so that they do not beat together.
         by_address: the limit on new connections from one address (`address_key`); None: no limit.
+        accounts_api: answers what is asked under `/api/`.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Gateway:
         new_session_id: Callable[[], str],
         spread: Callable[[], float],
         by_address: KeyedBuckets[str] | None,
+        accounts_api: AccountsApi,
     ) -> None:
         self._services = services
         self._finish = finish
@@ -102,6 +107,7 @@ class Gateway:
         self._readiness = readiness
         self._new_session_id = new_session_id
         self._by_address = by_address
+        self._accounts_api = accounts_api
         self._metrics = metrics
         self._counts = metrics.counts
         self._spread = spread
@@ -158,7 +164,7 @@ class Gateway:
         if path not in _HEALTH and not self._host_served(headers):
             await self._refuse(stream, text_answer(421, "this server has another name (allowed_hosts)"))
         elif path != b"/ws":
-            await self._answer_http(stream, request)
+            await self._answer_http(stream, request, headers)
         else:
             await self._answer_upgrade(stream, request, headers)
 
@@ -185,9 +191,17 @@ class Gateway:
 
     # -- HTTP ------------------------------------------------------------------------------------------
 
-    async def _answer_http(self, stream: ConnectionStream, request: h11.Request) -> None:
+    async def _answer_http(
+        self, stream: ConnectionStream, request: h11.Request, headers: Mapping[bytes, bytes]
+    ) -> None:
         self._counts.http_requests += 1
         path = request.target.partition(b"?")[0]
+        if path.startswith(_API):
+            answer = await self._accounts_api.answer(
+                request, headers, stream, peer=stream.peer, origin_allowed=self._origin_allowed(headers)
+            )
+            await _send(stream, answer, head_only=request.method == b"HEAD")
+            return
         match path if request.method in {b"GET", b"HEAD"} else b"":
             case b"/healthz":
                 answer = text_answer(200, "ok")
@@ -389,10 +403,10 @@ def _parse(head: bytes) -> h11.Request:
 
 async def _send(stream: ConnectionStream, answer: Answer, *, head_only: bool) -> None:
     """Answer a plain request and close."""
-    reason = {200: "OK", 404: "Not Found"}.get(answer.status, "Refused")
-    head = (
-        f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}\r\n"
-        f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
-    )
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    if answer.status != HTTPStatus.NO_CONTENT:
+        lines += [f"content-type: {answer.content_type}", f"content-length: {len(answer.body)}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    head = "".join(f"{line}\r\n" for line in (*lines, "connection: close", ""))
     await stream.send_all(head.encode("ascii") + (b"" if head_only else answer.body))
     await stream.aclose()

@@ -84,7 +84,7 @@ class Greeter:
         services = self._services
         principal = signed_in.principal
         try:
-            session.greet(principal, signed_in.expires_at_ms)
+            session.greet(principal, signed_in.expires_at_ms, signed_in.token_hash)
         except Refused as refused:
             refused.request_id = request.id
             session.refuse(refused)

@@ -76,6 +76,11 @@ class Counts:
         gaps: subscribers told `gap`.
         rooms_activated: rooms that came into memory.
         rooms_passivated: idle rooms that left it.
+        logins: tokens given for a name and a password.
+        logins_limited: tries of passwords above the limits, for a name or from an address.
+        logins_refused: wrong passwords, and names that nobody has.
+        logouts: tokens revoked by who had them.
+        registrations: accounts that people made for themselves.
         http_requests: requests that were not for a WebSocket, clients' port and operators' port together.
     """
 
@@ -95,6 +100,11 @@ class Counts:
         "hellos",
         "hellos_refused",
         "http_requests",
+        "logins",
+        "logins_limited",
+        "logins_refused",
+        "logouts",
+        "registrations",
         "rewinds",
         "rooms_activated",
         "rooms_passivated",
@@ -120,6 +130,11 @@ class Counts:
         self.hellos = 0
         self.hellos_refused = 0
         self.http_requests = 0
+        self.logins = 0
+        self.logins_limited = 0
+        self.logins_refused = 0
+        self.logouts = 0
+        self.registrations = 0
         self.rewinds = 0
         self.rooms_activated = 0
         self.rooms_passivated = 0

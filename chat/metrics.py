@@ -142,6 +142,11 @@ _COUNTERS: Final = (
     ("rooms_activated", "Rooms that came into memory."),
     ("rooms_passivated", "Idle rooms that left memory."),
     ("http_requests", "Plain HTTP requests."),
+    ("logins", "Logins by password that were good."),
+    ("logins_limited", "Tries of passwords that came too often."),
+    ("logins_refused", "Logins with a wrong name or password."),
+    ("logouts", "Tokens revoked by those who had them."),
+    ("registrations", "Accounts that people made for themselves."),
 )
 
 

@@ -55,6 +55,14 @@ def display_name(raw: str, *, field: str = "guest", request_id: int | None = Non
     return name
 
 
+def name_key(name: str) -> str:
+    """What display names are compared by: two registered users never have the same.
+
+    Compatibility forms and capitals make no difference (Unicode's toNFKC_Casefold, without dropping joiners).
+    """
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
 def is_room_name(name: str) -> bool:
     """Whether a room may be called so (protocol.md 2)."""
     return _ROOM_NAME.fullmatch(name) is not None

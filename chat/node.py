@@ -14,6 +14,8 @@ import structlog
 import trio
 
 from actors import ActorSystem, ChildSpec, Ref, RestartPolicy, Supervisor
+from chat.accounts import Accounts, AccountServices
+from chat.accounts_api import AccountsApi, AccountsApiLimits
 from chat.auth import Authenticator, open_authenticator
 from chat.batch_loader import BatchLoader
 from chat.config import Config
@@ -22,8 +24,10 @@ from chat.gateway import Gateway, GatewayLimits
 from chat.greeting import WELCOME_ROOMS, Greeter, GreetingServices
 from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
+from chat.issuers import Issuers
 from chat.metrics import Metrics
 from chat.node_figures import publish_figures
+from chat.passwords import InThread, Passwords, in_worker_thread
 from chat.presence import Presence
 from chat.presence_limits import PresenceLimits
 from chat.presence_messages import PresenceMessage, SessionOpened
@@ -35,6 +39,7 @@ from chat.pressure import PressureGovernor
 from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.receipts import Receipts
+from chat.revocations import Revocations
 from chat.room import RoomServices
 from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
@@ -45,6 +50,7 @@ from chat.session_services import SessionServices
 from chat.session_state import Rate, SessionLimits
 from chat.topic import Topics
 from chat.transport import Transport
+from chat.try_limits import TryLimits
 from chat.typing_state import TypingLimits
 from chat.user_ledger import UserLedger
 from storage import Store, WriterLimits, WriterPool
@@ -71,6 +77,10 @@ class Node:
         now_ms: the wall clock, milliseconds since 1970.
         rng: spreads heartbeats and retries.
         random_bytes: unpredictable bytes, for ids and secrets.
+        in_thread: where passwords are hashed.
+
+    Raises:
+        BadIssuerKeys: an outside issuer's keys cannot be read.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class Node:
         now_ms: Callable[[], int],
         rng: Random,
         random_bytes: Callable[[int], bytes],
+        in_thread: InThread = in_worker_thread,
     ) -> None:
         self.config = config
         self.store = store
@@ -135,6 +146,14 @@ class Node:
             typing=_rate(config, "typing"),
             creates=_rate(config, "create"),
         )
+        self.passwords = Passwords(
+            memory_bytes=config.password_memory_bytes,
+            threads=config.password_threads,
+            waiting_max=config.password_waiting,
+            random_bytes=random_bytes,
+            in_thread=in_thread,
+        )
+        self._issuers = Issuers(config.issuers, now_ms=now_ms) if config.issuers else None
         self._now_ms = now_ms
         self.rng = rng
         self._random_bytes = random_bytes
@@ -143,6 +162,7 @@ class Node:
         self._run_id = random_bytes(4).hex()
         self.gateway: Gateway
         self.governor: PressureGovernor
+        self.revocations: Revocations
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -186,9 +206,16 @@ class Node:
             guests=config.guests_allowed,
             now_ms=self._now_ms,
             random_bytes=self._random_bytes,
+            issuers=self._issuers,
             guest_days=config.guest_days,
             timeout_s=config.request_timeout_s,
             max_waiting=config.connections_max,
+        )
+        self.revocations = Revocations(
+            self.store,
+            sessions=lambda: self.sessions,
+            forget_user=authenticator.strangers.forget,
+            retry_after_s=config.bye_retry_after_s,
         )
         self.governor = PressureGovernor(
             measure=self._measure,
@@ -229,6 +256,8 @@ class Node:
                 ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
+                ChildSpec(id="strangers", start=authenticator.strangers.run),
+                ChildSpec(id="revocations", start=self.revocations.run),
                 ChildSpec(id="presence-alarm", start=partial(presence_services.alarm.run, presence.tick)),
                 ChildSpec(id="heartbeat", start=heartbeat.run),
                 ChildSpec(id="loop-lag", start=self.lag.run),
@@ -273,6 +302,7 @@ class Node:
                     page_max=config.search_page_max,
                 ),
                 memberships=self.memberships,
+                revocations=self.revocations,
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,
@@ -328,6 +358,34 @@ class Node:
             new_session_id=self._new_session_id,
             spread=lambda: self.rng.uniform(0.8, 1.2),
             by_address=by_address,
+            accounts_api=self._make_accounts_api(),
+        )
+
+    def _make_accounts_api(self) -> AccountsApi:
+        config = self.config
+        accounts = Accounts(
+            AccountServices(
+                store=self.store,
+                passwords=self.passwords,
+                now_ms=self._now_ms,
+                random_bytes=self._random_bytes,
+                token_days=config.token_days,
+                counts=self.metrics.counts,
+                on_revoked=self.revocations.look_soon,
+            )
+        )
+        return AccountsApi(
+            accounts,
+            AccountsApiLimits(
+                registration=config.registration,
+                body_timeout_s=config.handshake_timeout_s,
+                timeout_s=config.request_timeout_s,
+            ),
+            tries=TryLimits(names=_rate(config, "login"), addresses=_rate(config, "login_address")),
+            clock=trio.lowlevel.current_clock().current_time,
+            counts=self.metrics.counts,
+            refused=self.metrics.refused,
+            ready=lambda: self.readiness.is_ready,
         )
 
     def _presence_services(self) -> PresenceServices:

@@ -27,11 +27,12 @@ _log = structlog.get_logger()
 
 
 class Answer(NamedTuple):
-    """An HTTP answer that is known as a whole."""
+    """An HTTP answer that is known as a whole; `headers` are those besides the content's own."""
 
     status: int
     content_type: str
     body: bytes
+    headers: Sequence[tuple[str, str]] = ()
 
 
 def text_answer(status: int, text: str) -> Answer:

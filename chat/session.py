@@ -65,6 +65,7 @@ class Session:
         scope: the gateway's loop for this connection, cancelled when the session ends.
         start_worker: have `work` run for a mailbox in a task that ends with the connection; the gateway's.
         expires_at_ms: when the right to be here ends, wall clock; None: not by time.
+        token_hash: of the registered user's token that it came with; None: it is a guest's, or another's.
     """
 
     __slots__ = (
@@ -95,6 +96,7 @@ class Session:
         "status",
         "status_text",
         "stream",
+        "token_hash",
         "user_id",
     )
 
@@ -125,6 +127,7 @@ class Session:
         self.look_at_s = 0.0
         self.ping_due_s: float | None = None
         self.expires_at_ms: int | None = None
+        self.token_hash: bytes | None = None
         self.scope = trio.CancelScope()
         self.start_worker: Callable[[WaitingLine], None] = _no_worker
         self._codec = codec
@@ -491,7 +494,7 @@ class Session:
 
     # -- the end ---------------------------------------------------------------------------------------
 
-    def greet(self, principal: Principal, expires_at_ms: int | None) -> None:
+    def greet(self, principal: Principal, expires_at_ms: int | None, token_hash: bytes | None = None) -> None:
         """Count the session in under its user.
 
         Raises:
@@ -504,6 +507,7 @@ class Session:
         self.name = principal.name
         self.expires_at_ms = expires_at_ms
         self.look_at_s = 0.0
+        self.token_hash = token_hash
 
     def detach(self, *, clean: bool) -> None:
         """Leave routing, so that nobody delivers to what is gone; slow work comes later. Idempotent.

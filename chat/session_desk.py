@@ -14,7 +14,7 @@ import trio
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.addresses import address_key
 from chat.answer_size import fitting
-from chat.auth import Authenticator
+from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
 from chat.cursors import MINE_CURSOR, from_cursor, to_cursor
@@ -44,6 +44,7 @@ from chat.protocol import (
     Watch,
     ok,
 )
+from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S, as_event
 from chat.room_messages import InspectRoom, RoomInfo
 from chat.rooms import Rooms as RoomActors
@@ -70,6 +71,7 @@ class DeskServices:
         greeter: welcomes who is let in.
         searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
+        revocations: what was revoked while a `hello` was being checked.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -80,6 +82,7 @@ class DeskServices:
     greeter: Greeter
     searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
+    revocations: Revocations
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -153,16 +156,24 @@ class SessionDesk:
         """Welcome somebody who brings a token, for whom the database may have to be asked."""
         services = self._services
         try:
-            signed_in = await services.authenticator.sign_in(
-                token=request.token, guest=request.guest, request_id=request.id
-            )
+            seen = services.revocations.seen
+            signed_in = await self._sign_in(request)
+            user_id = signed_in.principal.user_id
+            page = await services.memberships.get(user_id, timeout_s=services.timeout_s)
+            while seen != services.revocations.seen:
+                # Something was revoked since; what is revoked from here on ends the session that is opened.
+                seen = services.revocations.seen
+                signed_in = await self._sign_in(request)
         except Refused as refused:
             services.greeter.turn_away(session, refused)
             return
-        user_id = signed_in.principal.user_id
-        page = await services.memberships.get(user_id, timeout_s=services.timeout_s)
         if not session.is_closed:
             services.greeter.welcome(session, request, signed_in, page)
+
+    async def _sign_in(self, request: Hello) -> SignedIn:
+        return await self._services.authenticator.sign_in(
+            token=request.token, guest=request.guest, request_id=request.id
+        )
 
     # -- rooms -----------------------------------------------------------------------------------------
 

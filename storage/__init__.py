@@ -27,6 +27,7 @@ from storage.errors import TooSlow as TooSlow
 from storage.errors import Unavailable as Unavailable
 from storage.memory import MemoryStore as MemoryStore
 from storage.migrate import migrate as migrate
+from storage.model import Account as Account
 from storage.model import Activation as Activation
 from storage.model import CidConflict as CidConflict
 from storage.model import Duplicate as Duplicate
@@ -34,6 +35,7 @@ from storage.model import Entry as Entry
 from storage.model import EpochStart as EpochStart
 from storage.model import Fenced as Fenced
 from storage.model import HistoryPage as HistoryPage
+from storage.model import IssuedUser as IssuedUser
 from storage.model import KnownCid as KnownCid
 from storage.model import LogEntry as LogEntry
 from storage.model import MemberChange as MemberChange
@@ -41,13 +43,17 @@ from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
+from storage.model import NewUser as NewUser
 from storage.model import Poisoned as Poisoned
 from storage.model import Receipt as Receipt
+from storage.model import Revocation as Revocation
 from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
 from storage.model import Stored as Stored
+from storage.model import Stranger as Stranger
+from storage.model import TokenInfo as TokenInfo
 from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
 from storage.pool import open_database as open_database
@@ -74,6 +80,7 @@ __all__ = [
     "DEFAULT_LANGUAGE",
     "LANGUAGES",
     "MAX_EPOCHS",
+    "Account",
     "Activation",
     "BacklogFull",
     "BadData",
@@ -91,6 +98,7 @@ __all__ = [
     "Fenced",
     "HistoryPage",
     "IndexStep",
+    "IssuedUser",
     "KnownCid",
     "LogEntry",
     "LogGap",
@@ -101,10 +109,12 @@ __all__ = [
     "MemoryStore",
     "MigrationError",
     "NewRoom",
+    "NewUser",
     "OnReceipts",
     "Poisoned",
     "PostgresStore",
     "Receipt",
+    "Revocation",
     "Role",
     "RoomDue",
     "RoomId",
@@ -120,6 +130,8 @@ __all__ = [
     "Store",
     "StoreClosed",
     "Stored",
+    "Stranger",
+    "TokenInfo",
     "TokenRow",
     "TooSlow",
     "Tx",

@@ -6,15 +6,15 @@ as a transaction does. Faults and delays are not its business, see `storage.test
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import trio
 
 from storage import memory_search
 from storage.append import describe, escape
 from storage.epochs import add_epoch
-from storage.errors import BadData, Conflict, LogGap
+from storage.errors import Conflict, LogGap
 from storage.history import Bounds, around_limits, make_page
+from storage.memory_accounts import MemoryAccounts
 from storage.memory_room import (
     StoredMember,
     StoredRoom,
@@ -43,8 +43,6 @@ from storage.model import (
     RoomId,
     RoomRow,
     Stored,
-    TokenRow,
-    UserRow,
 )
 from storage.rooms import membership_page
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
@@ -52,13 +50,7 @@ from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 _STORED = Stored()
 
 
-@dataclass(slots=True)
-class _Token:
-    user_id: str
-    expires_at_ms: int | None
-
-
-class MemoryStore:
+class MemoryStore(MemoryAccounts):
     """`storage.store.Store` in memory.
 
     Attributes:
@@ -66,14 +58,11 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.parked: list[tuple[str, str]] = []
         self._rooms: dict[RoomId, StoredRoom] = {}
         self._ids: dict[str, RoomId] = {}
         self._rooms_of: dict[str, set[RoomId]] = {}
-        self._users: dict[str, UserRow] = {}  # by name
-        self._users_by_id: dict[str, UserRow] = {}
-        self._tokens: dict[bytes, _Token] = {}
-        self._secrets: dict[str, bytes] = {}
         self._index: dict[RoomId, Indexed] = {}
         self._settled: dict[RoomId, int] = {}
 
@@ -221,43 +210,6 @@ class MemoryStore:
             names = _after(by_name, after)[: limit + 1]
             pages[user_id] = membership_page([_membership(by_name[name], user_id) for name in names], limit)
         return pages
-
-    async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
-        """See `Store.find_tokens`."""
-        await trio.lowlevel.checkpoint()
-        found: dict[bytes, TokenRow] = {}
-        for token_hash in hashes:
-            token = self._tokens.get(token_hash)
-            if token is not None and (token.expires_at_ms is None or token.expires_at_ms > at_ms):
-                found[token_hash] = TokenRow(self._users_by_id[token.user_id], token.expires_at_ms)
-        return found
-
-    async def create_user(self, user: UserRow, *, at_ms: int) -> UserRow:
-        """See `Store.create_user`."""
-        await trio.lowlevel.checkpoint()
-        del at_ms  # kept by Postgres for operators; no call reads it
-        if user.name not in self._users:
-            if user.user_id in self._users_by_id:
-                raise Conflict(f"the user id {user.user_id!r} is taken")
-            self._users[user.name] = self._users_by_id[user.user_id] = user
-        return self._users[user.name]
-
-    async def create_token(
-        self, user_id: str, token_hash: bytes, *, at_ms: int, expires_at_ms: int | None
-    ) -> None:
-        """See `Store.create_token`."""
-        await trio.lowlevel.checkpoint()
-        del at_ms  # kept by Postgres for operators; no call reads it
-        if user_id not in self._users_by_id:
-            raise BadData(f"there is no user {user_id!r}")
-        if token_hash in self._tokens:
-            raise Conflict("the token's hash is known already")
-        self._tokens[token_hash] = _Token(user_id, expires_at_ms)
-
-    async def secret(self, name: str, candidate: bytes) -> bytes:
-        """See `Store.secret`."""
-        await trio.lowlevel.checkpoint()
-        return self._secrets.setdefault(name, candidate)
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`. Every language is `simple` here."""

@@ -249,3 +249,75 @@ class TokenRow(NamedTuple):
 
     user: UserRow
     expires_at_ms: int | None
+
+
+class NewUser(NamedTuple):
+    """A user to be created.
+
+    Attributes:
+        name: as everyone sees it.
+        name_key: what names are compared by: two users never have the same.
+        password: the password's hash, encoded with all that is needed to check it; None: no password.
+    """
+
+    user_id: str
+    name: str
+    name_key: str
+    role: str
+    password: str | None = None
+
+
+class Account(NamedTuple):
+    """A user and the password's hash; None: nobody logs in as this user by password."""
+
+    user: UserRow
+    password: str | None
+
+
+class Stranger(NamedTuple):
+    """A user of an outside issuer, as created at first sight.
+
+    Attributes:
+        spare_name: the name instead, where somebody has `name` or its key.
+        spare_key: its key.
+    """
+
+    user_id: str
+    name: str
+    name_key: str
+    spare_name: str
+    spare_key: str
+    role: str
+
+
+class IssuedUser(NamedTuple):
+    """A user of an outside issuer.
+
+    Attributes:
+        revoked_before_ms: tokens issued up to then are not taken any more; None: none was revoked.
+    """
+
+    user: UserRow
+    revoked_before_ms: int | None
+
+
+class TokenInfo(NamedTuple):
+    """A token, as operators see it."""
+
+    token_hash: bytes
+    created_at_ms: int
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+
+
+class Revocation(NamedTuple):
+    """Something that was revoked.
+
+    Attributes:
+        number: rises with every revocation.
+        token_hash: the token; None: all of the user's that an outside issuer has made so far.
+    """
+
+    number: int
+    token_hash: bytes | None
+    user_id: str

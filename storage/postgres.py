@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import accounts, rooms, search_index
+from storage import rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
@@ -23,16 +23,15 @@ from storage.model import (
     RoomId,
     RoomRow,
     Stored,
-    TokenRow,
-    UserRow,
 )
+from storage.postgres_accounts import PostgresAccounts
 from storage.search import search
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 _STORED = Stored()
 
 
-class PostgresStore:
+class PostgresStore(PostgresAccounts):
     """`storage.store.Store` on a database that was opened and migrated.
 
     Args:
@@ -54,11 +53,9 @@ class PostgresStore:
         write_timeout_s: float = 10.0,
         read_timeout_s: float = 5.0,
     ) -> None:
-        self._database = database
+        super().__init__(database, write_timeout_s=write_timeout_s, read_timeout_s=read_timeout_s)
         self._writes = database if writes is None else writes
         self._activations = trio.Semaphore(max_activations)
-        self._write_s = write_timeout_s
-        self._read_s = read_timeout_s
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
         """See `Store.append`."""
@@ -133,26 +130,6 @@ class PostgresStore:
     ) -> Mapping[str, MembershipPage]:
         """See `Store.memberships`."""
         return await self._database.read(rooms.memberships, user_ids, after, limit, timeout_s=self._read_s)
-
-    async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
-        """See `Store.find_tokens`."""
-        return await self._database.read(accounts.find_tokens, hashes, at_ms, timeout_s=self._read_s)
-
-    async def create_user(self, user: UserRow, *, at_ms: int) -> UserRow:
-        """See `Store.create_user`."""
-        return await self._database.read(accounts.create_user, user, at_ms, timeout_s=self._write_s)
-
-    async def create_token(
-        self, user_id: str, token_hash: bytes, *, at_ms: int, expires_at_ms: int | None
-    ) -> None:
-        """See `Store.create_token`."""
-        await self._database.read(
-            accounts.create_token, user_id, token_hash, at_ms, expires_at_ms, timeout_s=self._write_s
-        )
-
-    async def secret(self, name: str, candidate: bytes) -> bytes:
-        """See `Store.secret`."""
-        return await self._database.read(accounts.secret, name, candidate, timeout_s=self._write_s)
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`."""

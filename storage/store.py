@@ -8,6 +8,7 @@ may or may not have been committed, all of it or none.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from storage.account_store import AccountStore
 from storage.model import (
     Activation,
     Entry,
@@ -19,13 +20,11 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
-    TokenRow,
-    UserRow,
 )
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 
-class Store(Protocol):
+class Store(AccountStore, Protocol):
     """Rooms, their logs, members and users."""
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
@@ -109,33 +108,6 @@ class Store(Protocol):
         self, user_ids: Sequence[str], *, after: str | None, limit: int
     ) -> Mapping[str, MembershipPage]:
         """The rooms of each user by name, at most `limit` a user, in one query for all of them."""
-        ...
-
-    async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
-        """The tokens that are known, neither revoked nor expired, in one query."""
-        ...
-
-    async def create_user(self, user: UserRow, *, at_ms: int) -> UserRow:
-        """Create a registered user, or return the one who has this name already.
-
-        Raises:
-            Conflict: the user id is taken by another name.
-        """
-        ...
-
-    async def create_token(
-        self, user_id: str, token_hash: bytes, *, at_ms: int, expires_at_ms: int | None
-    ) -> None:
-        """Remember a token of a user by its hash.
-
-        Raises:
-            Conflict: the hash is known already.
-            BadData: there is no such user.
-        """
-        ...
-
-    async def secret(self, name: str, candidate: bytes) -> bytes:
-        """The secret of this name; `candidate` becomes it when there is none yet."""
         ...
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:

@@ -7,16 +7,22 @@ from typing import TypeVar
 import trio
 
 from storage.model import (
+    Account,
     Activation,
     Entry,
     HistoryPage,
+    IssuedUser,
     KnownCid,
     MemberRow,
     MembershipPage,
     NewRoom,
+    NewUser,
     Receipt,
+    Revocation,
     RoomId,
     RoomRow,
+    Stranger,
+    TokenInfo,
     TokenRow,
     UserRow,
 )
@@ -122,18 +128,67 @@ class FaultyStore:
         """See `Store.find_tokens`."""
         return await self._call("find_tokens", lambda: self.store.find_tokens(hashes, at_ms=at_ms))
 
-    async def create_user(self, user: UserRow, *, at_ms: int) -> UserRow:
+    async def create_user(self, user: NewUser, *, at_ms: int) -> UserRow:
         """See `Store.create_user`."""
         return await self._call("create_user", lambda: self.store.create_user(user, at_ms=at_ms))
 
     async def create_token(
-        self, user_id: str, token_hash: bytes, *, at_ms: int, expires_at_ms: int | None
+        self,
+        user_id: str,
+        token_hash: bytes,
+        *,
+        at_ms: int,
+        expires_at_ms: int | None,
+        if_password: str | None = None,
     ) -> None:
         """See `Store.create_token`."""
         await self._call(
             "create_token",
-            lambda: self.store.create_token(user_id, token_hash, at_ms=at_ms, expires_at_ms=expires_at_ms),
+            lambda: self.store.create_token(
+                user_id, token_hash, at_ms=at_ms, expires_at_ms=expires_at_ms, if_password=if_password
+            ),
         )
+
+    async def find_user(self, name: str, name_key: str) -> UserRow | None:
+        """See `Store.find_user`."""
+        return await self._call("find_user", lambda: self.store.find_user(name, name_key))
+
+    async def find_account(self, name_key: str) -> Account | None:
+        """See `Store.find_account`."""
+        return await self._call("find_account", lambda: self.store.find_account(name_key))
+
+    async def set_password(
+        self, user_id: str, name_key: str, password: str, *, replaces: str | None = None
+    ) -> bool:
+        """See `Store.set_password`."""
+        return await self._call(
+            "set_password",
+            lambda: self.store.set_password(user_id, name_key, password, replaces=replaces),
+        )
+
+    async def list_tokens(self, user_id: str, *, limit: int) -> Sequence[TokenInfo]:
+        """See `Store.list_tokens`."""
+        return await self._call("list_tokens", lambda: self.store.list_tokens(user_id, limit=limit))
+
+    async def revoke_tokens(self, hash_prefix: bytes, *, at_ms: int) -> int:
+        """See `Store.revoke_tokens`."""
+        return await self._call("revoke_tokens", lambda: self.store.revoke_tokens(hash_prefix, at_ms=at_ms))
+
+    async def revoke_user(self, user_id: str, *, at_ms: int) -> int:
+        """See `Store.revoke_user`."""
+        return await self._call("revoke_user", lambda: self.store.revoke_user(user_id, at_ms=at_ms))
+
+    async def last_revocation(self) -> int:
+        """See `Store.last_revocation`."""
+        return await self._call("last_revocation", self.store.last_revocation)
+
+    async def revocations(self, *, after: int, limit: int) -> Sequence[Revocation]:
+        """See `Store.revocations`."""
+        return await self._call("revocations", lambda: self.store.revocations(after=after, limit=limit))
+
+    async def admit_users(self, strangers: Sequence[Stranger], *, at_ms: int) -> Mapping[str, IssuedUser]:
+        """See `Store.admit_users`."""
+        return await self._call("admit_users", lambda: self.store.admit_users(strangers, at_ms=at_ms))
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """See `Store.secret`."""

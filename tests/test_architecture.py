@@ -22,6 +22,7 @@ MAY_IMPORT: Final = {
 """Packages outside of the standard library; None: any. What chat may import is told by `KEPT_IN` alone."""
 
 KEPT_IN: Final = {
+    "argon2": r"chat\.passwords",
     "asyncio": r"storage\.pool|scripts\.bench\.peers\.servers\..*",
     "asyncpg": r"storage\.pool",
     "uvloop": r"storage\.pool|scripts\.bench\.peers\.servers\..*",
@@ -30,10 +31,11 @@ KEPT_IN: Final = {
     "trio_websocket": r"chat\.(gateway|client\w*)|chat\.transport\..*|scripts\..*",
     "wsproto": r"chat\.transport\..*",
     "prometheus_client": r"chat\.metrics|scripts\..*",
-    "jwt": r"chat\.auth",
-    "pydantic": r"chat\.config(_sources)?",
+    "cryptography": r"chat\.issuer_keys",
+    "jwt": r"chat\.(auth|issuers|issuer_keys)",
+    "pydantic": r"chat\.config(_sources|_issuers)?",
     "pydantic_settings": r"chat\.config(_sources)?",
-    "cyclopts": r"chat\.cli|scripts\..*",
+    "cyclopts": r"chat\.cli\w*|scripts\..*",
     "jinja2": r"scripts\.load\.page",
     "plotly": r"scripts\.load\.page",
 }
@@ -91,6 +93,7 @@ MUST_BE_PURE: Final = frozenset(
         "chat.transport.pace",
         "chat.transport.read_pace",
         "chat.transport.upgrade",
+        "chat.try_limits",
         "chat.typing_state",
         "chat.user_ledger",
     }

@@ -14,11 +14,10 @@ from chat.auth import (
     GUEST_SECRET_NAME,
     Authenticator,
     Principal,
-    create_token,
     open_authenticator,
-    token_hash,
 )
 from chat.errors import ErrorCode, Refused
+from chat.tokens import create_token, token_hash
 from storage import MemoryStore, Store
 
 DAY_MS: Final = 86_400_000
@@ -206,7 +205,8 @@ async def test_a_registered_token_speaks_for_its_user() -> None:
     assert one.token != two.token
     assert one.token.startswith("pt_")
     assert len(one.token) == 46
-    assert signed_in[0] == signed_in[1]
+    assert signed_in[0].principal == signed_in[1].principal
+    assert [each.token_hash for each in signed_in] == [token_hash(one.token), token_hash(two.token)]
     assert signed_in[0].principal == Principal(
         user_id=one.user.user_id, name="Ann", role="moderator", is_guest=False
     )

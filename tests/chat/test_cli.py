@@ -23,7 +23,8 @@ import structlog
 import trio
 
 from chat import cli
-from chat.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, main
+from chat.cli import main
+from chat.cli_options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from chat.config import Config
 from chat.config_sources import ENV_PREFIX
 from chat.offline import running_dsn
@@ -83,7 +84,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """`parley --help` names them all."""
     assert main(["--help"]) == EXIT_OK
     out = capsys.readouterr().out
-    for command in ("serve", "migrate", "token", "connect", "replay", "config", "version"):
+    for command in ("serve", "migrate", "token", "user", "connect", "replay", "config", "version"):
         assert command in out
 
 
@@ -97,6 +98,11 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["token", "create", "Ann", "--days", "0"], "parley: Invalid value"),
         (["token", "create", "Ann", "--days", "99999999"], "parley: Invalid value"),
         (["token", "create", "Ann", "--role", "king"], 'parley: Invalid value "king" for --role'),
+        (["token", "revoke"], "parley: say either which token, or whose with --user"),
+        (["token", "revoke", "x", "--user", "Ann"], "parley: say either which token"),
+        (["token", "revoke", "pt_short"], "parley: that is neither a token nor the id of one"),
+        (["user", "create", "Ann", "--role", "king"], 'parley: Invalid value "king" for --role'),
+        (["connect", "--login", "Ann", "--name", "Ann"], "parley: --login, --name and --token are three"),
         (["replay", "x.jsonl", "--speed", "0"], "parley: Invalid value"),
         (["replay", "x.jsonl", "--speed", "nan"], "parley: Invalid value"),
         (
@@ -124,6 +130,24 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     assert main(argv) == EXIT_USAGE
     (said,) = complaint(capsys)
     assert said.startswith(line)
+
+
+def test_an_issuer_without_its_keys_is_a_wrong_setting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`config check` reads the files that the settings name, as `serve` does before it starts anything."""
+    config = tmp_path / "parley.toml"
+    config.write_text(
+        '[[issuers]]\nissuer = "https://id.test"\naudience = "parley"\nalgorithms = ["RS256"]\n'
+        'key_file = "/none/such.pem"\n'
+    )
+    for argv in (["config", "check"], ["serve"]):
+        assert main([*argv, "--config", str(config)]) == EXIT_USAGE
+        (said,) = complaint(capsys)
+        assert said == (
+            f"parley: issuers[0].key_file ({config}): "
+            "/none/such.pem: it cannot be read: No such file or directory"
+        )
 
 
 @pytest.mark.parametrize("port", ["eighty", "0", "-1", "70000", "9" * 5000, "٨٠"])

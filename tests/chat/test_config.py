@@ -171,6 +171,8 @@ def test_clients_are_told_every_limit_of_the_protocol() -> None:
         "frames": [50.0, 200],
         "frames_abuse_s": 10.0,
         "connections": [20.0, 200],
+        "login": [pytest.approx(1 / 30), 5],
+        "login_address": [pytest.approx(1 / 3), 20],
     }
 
 
@@ -188,4 +190,36 @@ def test_clients_are_told_that_there_are_no_limits_per_second() -> None:
         "frames",
         "frames_abuse_s",
         "connections",
+        "login",
+        "login_address",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token_days", 0),
+        ("token_days", 3651),
+        ("password_memory_bytes", 19 * 1024 * 1024 - 1),
+        ("password_memory_bytes", 1024**3 + 1),
+        ("password_threads", 0),
+        ("password_threads", 65),
+        ("password_waiting", -1),
+        ("login_per_s", 0),
+        ("login_burst", 0),
+        ("login_address_per_s", 0),
+        ("login_address_burst", 0),
+        ("registration", "maybe"),
+    ],
+)
+def test_settings_of_accounts_have_bounds(name: str, value: object) -> None:
+    """Each setting outside of them is refused."""
+    with pytest.raises(ValidationError, match=name):
+        Config.model_validate({name: value})
+
+
+def test_accounts_are_careful_by_default() -> None:
+    """Nobody registers alone, and no issuer is believed, until somebody says so."""
+    config = Config()
+
+    assert (config.registration, config.issuers, config.token_days) == (False, (), 30)

@@ -193,3 +193,77 @@ def test_settings_are_listed_with_their_places(toml: Path) -> None:
     assert shown["allowed_origins"] == ("https://a.org", str(toml))
     assert shown["database_url"] == ("-", "default")
     assert shown["data_dir"] == ("data", "default")
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+ISSUER = f"""
+[[issuers]]
+issuer = "https://id.test"
+audience = "parley"
+algorithms = ["HS256"]
+secret = "{SECRET}"
+"""
+
+
+def test_issuers_are_tables_in_the_file_and_json_in_the_environment(toml: Path) -> None:
+    """Either way they are the same, and the secret is not among what is printed."""
+    toml.write_text(ISSUER)
+    by_file = load_config(environ={}, config_file=toml)
+    by_variable = load_config(
+        environ={
+            "PARLEY_ISSUERS": '[{"issuer": "https://id.test", "audience": "parley", "algorithms": "HS256",'
+            f' "secret": "{SECRET}"}}]'
+        }
+    )
+
+    assert by_file.config == by_variable.config
+    (issuer,) = by_file.config.issuers
+    assert issuer.secret is not None
+    assert issuer.secret.get_secret_value() == SECRET
+    shown = {setting.key: setting.value for setting in by_file.settings()}
+    assert shown["issuers"] == "https://id.test (HS256)"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            f'[[issuers]]\nissuer = "a"\nalgorithms = ["none"]\nsecret = "{SECRET}"\nleeway_s = -1\n',
+            [
+                "issuers[0].audience ({file}): Field required",
+                "issuers[0].algorithms[0] ({file}): Input should be 'HS256', 'RS256' or 'EdDSA'",
+                "issuers[0].leeway_s ({file}): Input should be greater than or equal to 0",
+            ],
+        ),
+        (ISSUER.replace(SECRET, "hunter2"), ["issuers[0] ({file}): the secret has 32 bytes at least"]),
+        (
+            f'{ISSUER}secrets = "hunter2"\n',
+            ["issuers[0].secrets ({file}): Extra inputs are not permitted"],
+        ),
+        (
+            f"port = 99999\n{ISSUER}{ISSUER}",
+            [
+                "port ({file}): 99999 is not allowed; allowed: a whole number from 0 to 65535",
+                "issuers ({file}): each issuer is named once: give it all of its algorithms there",
+            ],
+        ),
+        ('issuers = "hunter2"\n', ["issuers ({file}): Input should be a valid tuple"]),
+    ],
+)
+def test_a_mistake_in_an_issuer_is_told_by_its_place_and_without_its_secrets(
+    toml: Path, text: str, lines: list[str]
+) -> None:
+    """Each in a line of its own."""
+    toml.write_text(text)
+    told = mistakes({}, toml)
+
+    assert told == [line.format(file=toml) for line in lines]
+    assert not any(secret in line for line in told for secret in (SECRET, "hunter2"))
+
+
+def test_issuers_in_the_environment_that_are_no_json_are_told_with_all_the_rest() -> None:
+    """And what they hold is not."""
+    assert mistakes({"PARLEY_ISSUERS": "hunter2{", "PARLEY_PORT": "x"}) == [
+        "issuers (PARLEY_ISSUERS): it is not JSON",
+        "port (PARLEY_PORT): 'x' is not allowed; allowed: a whole number from 0 to 65535",
+    ]

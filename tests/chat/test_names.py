@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import ErrorCode, Refused
-from chat.names import display_name, guest_id, is_room_name, registered_id, suggest_room_name
+from chat.names import display_name, guest_id, is_room_name, name_key, registered_id, suggest_room_name
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,25 @@ def test_an_id_wants_enough_randomness(size: int) -> None:
     """Too few bytes would collide, too many would not fit."""
     with pytest.raises(ValueError, match="10 to 40 bytes"):
         registered_id(bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("Ann", "aNN"),
+        ("Zo\u00eb", "ZO\u00cb"),
+        ("Stra\u00dfe", "STRASSE"),
+        ("\uff21nn", "ann"),
+        ("\u2126", "\u03c9"),
+    ],
+)
+def test_names_that_look_alike_in_other_capitals_are_the_same(name: str, same: str) -> None:
+    """Capitals and compatibility forms make no difference; a letter does."""
+    assert name_key(name) == name_key(same)
+    assert name_key(name) != name_key(f"{name}x")
+
+
+@given(st.text(max_size=40))
+def test_a_key_is_its_own_key(name: str) -> None:
+    """What was compared once compares the same again."""
+    assert name_key(name_key(name)) == name_key(name)

@@ -359,13 +359,20 @@ class ServerProcess:
         return "\n".join(("--- the server printed:", *self.printed, "---"))
 
 
-def run_parley(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run one `parley` command to its end, in an environment without settings but these."""
+def run_parley(*arguments: str, typed: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run one `parley` command to its end, in an environment without settings but these.
+
+    Args:
+        arguments: the command line.
+        typed: what its standard input holds; None: that of the tests.
+        environ: settings.
+    """
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     return subprocess.run(
         [sys.executable, "-m", "chat.cli", *arguments],
         cwd=ROOT,
         env={**bare, **environ},
+        input=typed,
         capture_output=True,
         text=True,
         timeout=COMMAND_S,
@@ -373,9 +380,11 @@ def run_parley(*arguments: str, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
-async def parley(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+async def parley(
+    *arguments: str, typed: str | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """As `run_parley`, while this process goes on."""
-    return await trio.to_thread.run_sync(partial(run_parley, *arguments, **environ))
+    return await trio.to_thread.run_sync(partial(run_parley, *arguments, typed=typed, **environ))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Map
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from random import Random
-from typing import Final, ParamSpec
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 import trio
@@ -34,6 +34,7 @@ from storage.testing import Fault, FaultyStore
 from tests.chat.transport.support import client_frame
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 Envelope = Mapping[str, object]
 
@@ -42,6 +43,8 @@ BEGIN_MS: Final = 1_750_000_000_000
 """The wall clock at the virtual clock's zero."""
 PATIENCE_S: Final = 60.0
 """Virtual seconds after which a client gives up: above every limit of the default configuration."""
+HASH_S: Final = 0.03
+"""Virtual seconds that a password's hash takes."""
 OP_TEXT: Final = 1
 OP_BINARY: Final = 2
 OP_CLOSE: Final = 8
@@ -76,6 +79,13 @@ def upgrade_request(*, target: str = "/ws", **headers: str | None) -> bytes:
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value is not None]
     return f"GET {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+
+
+async def at_once(work: Callable[[], T], limiter: trio.CapacityLimiter, /) -> T:
+    """Do in its turn, on this thread, what a server does on another: virtual time waits for no thread."""
+    async with limiter:
+        await trio.sleep(HASH_S)
+        return work()
 
 
 async def read_answer(stream: trio.abc.Stream) -> bytes:
@@ -409,6 +419,7 @@ async def open_sim(
                 now_ms=lambda: BEGIN_MS + int(trio.current_time() * 1000),
                 rng=rng,
                 random_bytes=rng.randbytes,
+                in_thread=at_once,
             )
             if prepare is not None:
                 prepare(node)

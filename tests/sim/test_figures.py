@@ -19,6 +19,7 @@ from chat.rooms import Rooms
 from storage import BadData, RoomId, Unavailable
 from storage.testing import Fault
 from tests.sim.harness import Sim, SimClient, open_sim, read_answer, upgrade_request, virtual_time
+from tests.sim.http_request import post
 
 OPEN: Final = Config(rate_limits=False)
 DRIVEN_ELSEWHERE: Final = {"accepts_failed"}
@@ -78,6 +79,19 @@ async def talk(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     await read_answer(page)
     await bob.close()
     await trio.sleep(1)
+
+
+async def log_in_and_out(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """Somebody makes an account, mistypes the password, and leaves again."""
+    del patch
+    ann = {"name": "ann", "password": "correct horse"}
+    await post(sim, "/api/register", ann)
+    await post(sim, "/api/login", ann | {"password": "mistyped"})
+    answer = await post(sim, "/api/login", ann)
+    assert answer.body is not None
+    await post(sim, "/api/logout", authorization=f"Bearer {answer.body['token']}")
+    for _ in range(5):
+        await post(sim, "/api/login", ann | {"password": "mistyped"})
 
 
 async def shake_no_hands(sim: Sim, patch: pytest.MonkeyPatch) -> None:
@@ -282,6 +296,11 @@ SCENES: Final = {
             "turn_seconds{presence}",
             "mailbox_wait_seconds{room}",
         },
+    ),
+    "accounts": Scene(
+        play=log_in_and_out,
+        config=Config(registration=True),
+        moves={"registrations", "logins", "logins_limited", "logins_refused", "logouts"},
     ),
     "a handshake that fails": Scene(play=shake_no_hands, moves={"handshakes_failed"}),
     "idle": Scene(

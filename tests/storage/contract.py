@@ -8,7 +8,6 @@ import trio
 
 from storage import (
     MAX_EPOCHS,
-    BadData,
     Conflict,
     EpochStart,
     Fenced,
@@ -16,9 +15,8 @@ from storage import (
     RoomId,
     Store,
     Stored,
-    TokenRow,
-    UserRow,
 )
+from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
@@ -212,57 +210,6 @@ class RoomContract:
         found = await store.find_cids(room, "u_ann", ["a", "b", "c"])
         assert found == {"a": (1, 1, AT_MS + 1, "x")}
         assert await store.find_cids(RoomId(999), "u_ann", ["a"]) == {}
-
-
-class AccountContract:
-    """Users, tokens and secrets."""
-
-    async def test_a_user_is_created_once(self, store: Store) -> None:
-        """A known name gives the user who has it, whatever else is sent."""
-        ann = UserRow("u_1", "ann", "user")
-
-        assert await store.create_user(ann, at_ms=AT_MS) == ann
-        assert await store.create_user(UserRow("u_2", "ann", "admin"), at_ms=AT_MS) == ann
-
-    async def test_a_user_id_is_taken_once(self, store: Store) -> None:
-        """A new name under a known id is a conflict."""
-        await store.create_user(UserRow("u_1", "ann", "user"), at_ms=AT_MS)
-
-        with pytest.raises(Conflict):
-            await store.create_user(UserRow("u_1", "bob", "user"), at_ms=AT_MS)
-
-    async def test_a_token_speaks_for_its_user_until_it_expires(self, store: Store) -> None:
-        """Known and valid tokens are found, all in one call."""
-        ann = UserRow("u_1", "ann", "user")
-        await store.create_user(ann, at_ms=AT_MS)
-        await store.create_token("u_1", b"a" * 32, at_ms=AT_MS, expires_at_ms=None)
-        await store.create_token("u_1", b"b" * 32, at_ms=AT_MS, expires_at_ms=AT_MS + 10)
-
-        hashes = [b"a" * 32, b"b" * 32, b"c" * 32]
-        assert await store.find_tokens(hashes, at_ms=AT_MS + 9) == {
-            b"a" * 32: TokenRow(ann, None),
-            b"b" * 32: TokenRow(ann, AT_MS + 10),
-        }
-        assert list(await store.find_tokens(hashes, at_ms=AT_MS + 10)) == [b"a" * 32]
-
-    async def test_a_token_needs_a_user_and_is_unique(self, store: Store) -> None:
-        """A token for nobody is bad data, and a known hash is a conflict."""
-        with pytest.raises(BadData):
-            await store.create_token("u_none", b"a" * 32, at_ms=AT_MS, expires_at_ms=None)
-        await store.create_user(UserRow("u_1", "ann", "user"), at_ms=AT_MS)
-        await store.create_token("u_1", b"a" * 32, at_ms=AT_MS, expires_at_ms=None)
-        with pytest.raises(Conflict):
-            await store.create_token("u_1", b"a" * 32, at_ms=AT_MS, expires_at_ms=None)
-
-    async def test_the_first_secret_stays(self, store: Store) -> None:
-        """Whoever asks later gets the first one."""
-        assert await store.secret("guests", b"first") == b"first"
-        assert await store.secret("guests", b"second") == b"first"
-        assert await store.secret("others", b"third") == b"third"
-
-    async def test_ping_returns(self, store: Store) -> None:
-        """A store that works answers."""
-        await store.ping()
 
 
 class StoreContract(

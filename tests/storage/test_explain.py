@@ -27,8 +27,8 @@ SELECT i, 1, 1, 0, 0, 'room', '', '' FROM generate_series(6, {ROOMS}) i;
 INSERT INTO room_epochs (room_id, epoch, head_seq, began_at_ms)
 SELECT i % {ROOMS} + 1, i / {ROOMS}, i / {ROOMS}, 0 FROM generate_series(0, 9999) i;
 
-INSERT INTO users (id, name, role, created_at_ms)
-SELECT 'u_' || i, 'user' || i, 'user', 0 FROM generate_series(1, {USERS}) i;
+INSERT INTO users (id, name, name_key, role, created_at_ms)
+SELECT 'u_' || i, 'User' || i, 'user' || i, 'user', 0 FROM generate_series(1, {USERS}) i;
 
 INSERT INTO members (room_id, joined_at_ms, read_seq, read_n, user_id, name, role, room_name)
 SELECT r.id, 0, 0, 0, u.id, u.name, 'member', r.name
@@ -44,6 +44,7 @@ INSERT INTO search_messages (room_id, seq, at_ms, text_seq, tsv)
 SELECT room_id, seq, at_ms, seq, to_tsvector('simple', 'word' || seq % 50 || ' w' || at_ms)
     || array_to_tsvector({TAGS_SQL.format(room_id="room_id", language="'simple'", at_ms="at_ms")})
 FROM log WHERE kind = 'message';
+INSERT INTO revocations (at_ms, user_id) SELECT i, 'u_' || i FROM generate_series(1, 5000) i;
 
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
@@ -74,8 +75,18 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
-    "accounts.find_user": (accounts.FIND_USER, ["user5"]),
-    "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0"]),
+    "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
+    "accounts.find_account": (accounts.FIND_ACCOUNT, ["user5"]),
+    "accounts.set_password": (accounts.SET_PASSWORD, ["u_5", "user5", "x", "y"]),
+    "accounts.forget_tokens": (accounts.FORGET_TOKENS, ["u_5", "0"]),
+    "accounts.list_tokens": (accounts.LIST_TOKENS, ["u_5", "9"]),
+    "accounts.revoke_tokens": (accounts.REVOKE_TOKENS, ["\\xab", "\\xabff", "0"]),
+    "accounts.revoke_user": (accounts.REVOKE_USER, ["u_5", "0"]),
+    "accounts.forget_revocations": (accounts.FORGET_REVOCATIONS, ["5"]),
+    "accounts.last_revocation": (accounts.LAST_REVOCATION, []),
+    "accounts.revocations": (accounts.REVOCATIONS, ["4990", "100"]),
+    "accounts.find_issued": (accounts.FIND_ISSUED, ["{u_5,u_6}"]),
+    "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0", "x"]),
     "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
     "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5"]),
     "search.newest": (search.NEWEST, []),
