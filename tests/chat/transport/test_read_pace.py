@@ -24,13 +24,13 @@ def test_a_crowd_waits_after_a_few_looks_and_the_more_come_the_sooner(ready: int
 
 
 def test_when_the_crowd_has_gone_nobody_waits_any_more() -> None:
-    """Forty looks with one or none forget a hundred at once."""
+    """Sixty looks with one forget a hundred at once."""
     pace = ReadPace()
     pace.after_look(100)
-    for _ in range(60):
-        last = pace.after_look(1)
+    pauses = [pace.after_look(1) for _ in range(60)]
 
-    assert last == 0.0
+    assert pauses[0] == PAUSE_S
+    assert pauses[-1] == 0.0
 
 
 @given(st.lists(st.integers(0, 512), max_size=50))
