@@ -14,7 +14,7 @@ from storage.fragments import START, STOP, pieces
 from storage.history import NO_BOUND
 from storage.model import RoomId
 from storage.search_model import SearchAsk, SearchHit, SearchKey, SearchPage
-from storage.search_tags import SMALL_ROOM_EVENTS, language_tag, room_tag, windows
+from storage.search_tags import SMALL_ROOM_EVENTS, language_tag, next_window, room_tag, windows
 
 STATEMENT_MS: Final = 1000
 """The longest that one statement of a search may take, and the latest that another one is begun."""
@@ -171,17 +171,19 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s:
         upper = (ask.before.at_ms, room_id if isinstance(room_id, int) else 0, ask.before.seq)
     small = scope.indexed_seq is not None and scope.indexed_seq <= SMALL_ROOM_EVENTS
     found: list[_Found] = []
-    for window in windows(newest_ms, small=small):
+    looks = windows(newest_ms, small=small)
+    place = 0
+    while place < len(looks):
         if time.monotonic() > last_begin_s:
             raise TooSlow("the search takes too long")
-        if window.below_ms is not None:
-            upper = (window.below_ms, 0, 0)
-        query = words if window.tags is None else f"{words} & {window.tags}"
-        found += await tx.fetch_as(
-            _Found, FIND, query, *upper, window.low_ms, ask.user_id, wanted - len(found)
-        )
-        if len(found) >= wanted:
+        look = looks[place]
+        query = words if look.tags is None else f"{words} & {look.tags}"
+        hits = await tx.fetch_as(_Found, FIND, query, *upper, look.low_ms, ask.user_id, wanted - len(found))
+        found += hits
+        if len(found) >= wanted or look.tags is None:
             break
+        upper = (look.low_ms, 0, 0)
+        place = next_window(place, len(hits), len(looks) - 1)
     return found
 
 

@@ -9,7 +9,7 @@ rare costs little anyway; the price of both grows with the page, not with the nu
 A tag holds a space, which no parser of words leaves in a word: no text can forge one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 SPANS: Final[Mapping[str, int]] = {"a": 16, "b": 20, "c": 24, "d": 28, "e": 32}
@@ -25,17 +25,15 @@ TAGS_SQL: Final = "ARRAY['r ' || {room_id}, 'l ' || {language}, {spans}]".replac
 
 
 class Window(NamedTuple):
-    """A part of time to look at.
+    """A part of time to look at, from `low_ms` on.
 
     Attributes:
         tags: a tsquery for it; None: no restriction.
         low_ms: the earliest time in it.
-        below_ms: the first time after it, which was looked at before; None: it begins where the search does.
     """
 
     tags: str | None
     low_ms: int
-    below_ms: int | None
 
 
 def room_tag(room_id: int) -> str:
@@ -48,19 +46,27 @@ def language_tag(language: str) -> str:
     return f"'l {language}'"
 
 
-def windows(newest_ms: int, *, small: bool = False) -> Iterator[Window]:
-    """Where to look, one after another, until there is enough; together all of time, each part once.
+def windows(newest_ms: int, *, small: bool = False) -> Sequence[Window]:
+    """Where to look until there is enough: each window reaches further back, the last one to the beginning.
 
     Args:
         newest_ms: nothing after it is looked for.
         small: there is so little that one look is best.
     """
-    below_ms: int | None = None
+    looks: list[Window] = []
     if not small:
         for name, power in SPANS.items():
             span = newest_ms >> power
             # Two spans: the present one may have begun a moment ago.
-            low_ms = max(0, span - 1) << power
-            yield Window(f"('{name} {span}' | '{name} {max(0, span - 1)}')", low_ms, below_ms)
-            below_ms = low_ms
-    yield Window(None, 0, below_ms)
+            before = max(0, span - 1)
+            looks.append(Window(f"('{name} {span}' | '{name} {before}')", before << power))
+    looks.append(Window(None, 0))
+    return looks
+
+
+def next_window(place: int, found: int, last: int) -> int:
+    """Which window to look at after one that gave `found` hits, too few.
+
+    What is not there at all in one is rare in the one after the next as well: that saves a look.
+    """
+    return place + 1 if found else min(place + 2, last)

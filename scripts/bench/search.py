@@ -167,7 +167,8 @@ def _draw(rng: Random) -> tuple[str, SearchAsk]:
         case "phrase":
             query = f'"{word(300)} {word(300)}"'
         case _:
-            query = f"{word(3_000)} -{word(100)}"
+            # Not two times the same word: nobody asks for what cannot be found.
+            query = f"word{rng.randint(100, 3_000)} -{word(100)}"
     room = rng.choice(
         [f"{_LARGE}-0", f"{_LARGE}-0", f"{_LARGE}-{rng.randrange(0, ROOMS) // 3 * 3 + 1}", None, None]
     )

@@ -12,7 +12,7 @@ from storage.memory_search import matches, parse
 from storage.model import NewRoom
 from storage.search_fold import Event, fold_events
 from storage.search_model import LANGUAGES
-from storage.search_tags import SPANS, windows
+from storage.search_tags import SPANS, next_window, windows
 from tests.storage.contract_search import ask, index, seqs
 from tests.storage.rows import AT_MS, event, message, new_room, owned_room, take_over
 
@@ -150,21 +150,24 @@ async def test_the_newest_come_first_at_any_distance_in_time(store: Store) -> No
 
 
 @given(st.integers(0, 2**53), st.lists(st.integers(0, 2**53), max_size=20))
-def test_windows_cover_all_of_time_once(newest_ms: int, times: list[int]) -> None:
-    """Every earlier time lies in exactly one of them, and its tags say so."""
-    looks = list(windows(newest_ms))
-    for at_ms in [*times, newest_ms]:
-        if at_ms > newest_ms:
-            continue
-        inside = [
-            look
-            for look in looks
-            if look.low_ms <= at_ms and (look.below_ms is None or at_ms < look.below_ms)
-        ]
-        assert len(inside) == 1
-        (look,) = inside
-        if look.tags is not None:
-            assert any(f"'{name} {at_ms >> power}'" in look.tags for name, power in SPANS.items())
+def test_windows_reach_back_to_the_beginning(newest_ms: int, times: list[int]) -> None:
+    """Each further than the one before, the last one everywhere; the tags of a time say which have it."""
+    looks = windows(newest_ms)
+    lows = [look.low_ms for look in looks]
+
+    assert lows == sorted(lows, reverse=True)
+    assert (looks[-1].tags, looks[-1].low_ms) == (None, 0)
+    for look, (name, power) in zip(looks, SPANS.items(), strict=False):
+        for at_ms in [*times, newest_ms]:
+            if at_ms <= newest_ms:
+                inside = f"'{name} {at_ms >> power}'" in (look.tags or "")
+                assert inside is (at_ms >= look.low_ms)
+
+
+def test_a_window_without_hits_saves_the_next_one() -> None:
+    """But the last is never passed over."""
+    assert [next_window(place, 0, 5) for place in range(5)] == [2, 3, 4, 5, 5]
+    assert [next_window(place, 3, 5) for place in range(5)] == [1, 2, 3, 4, 5]
 
 
 @given(st.text(alphabet="ab \n\x01\x02", max_size=600))
