@@ -16,7 +16,7 @@ from typing import Final, NoReturn, TypeVar
 import structlog
 import trio
 
-from chat.search_pace import Pace
+from chat.search_pace import Pace, rest_s
 from storage import Conflict, StorageError, StoreClosed, Unavailable, retry_delay_s
 from storage.model import Entry, Fenced, LogEntry, Receipt, RoomId
 from storage.search_model import IndexStep, RoomDue
@@ -209,7 +209,9 @@ class SearchIndexer:
                 await self._skip(rooms[0], error)
             self._pace.failed()
             return ()
-        self._pace.succeeded(trio.current_time() - begun_s)
+        took_s = trio.current_time() - begun_s
+        self._next_s = max(self._next_s, trio.current_time() + rest_s(took_s, self._pressure()))
+        self._pace.succeeded(took_s)
         self._failed_in_a_row = 0
         self._batches += 1
         self._indexed += sum(step.rows.values())

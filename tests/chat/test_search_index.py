@@ -265,6 +265,20 @@ def test_the_pace_narrows_down_to_one_and_recovers() -> None:
     assert (pace.careful, pace.rows) == (False, ROWS_MAX)
 
 
+@virtual_time
+async def test_the_index_leaves_the_database_to_others_half_of_the_time() -> None:
+    """And more of it under pressure."""
+    for level, most in ((0, 50), (2, 17)):
+        scene = Scene()
+        scene.level = level
+        room = await owned_room(scene.memory)
+        scene.faults["index_rooms"] = Fault(before_s=2.0)
+        async with running(scene):
+            await scene.write(room, *range(1, 5000))
+            await trio.sleep(200)
+            assert most - 5 <= scene.indexer.statistics().batches <= most + 1
+
+
 def test_steps_that_take_long_become_smaller() -> None:
     """Down to one event, and no larger while they are neither slow nor quick."""
     pace = Pace()
