@@ -12,7 +12,7 @@ import trio
 
 from storage.database import Database, Tx
 from storage.embedded import open_embedded
-from storage.errors import BadData, Conflict, StorageError, StoreClosed, Unavailable
+from storage.errors import BadData, Conflict, StorageError, StoreClosed, TooSlow, Unavailable
 from storage.pool import open_database
 from tests.storage.calls import wait_in_flight
 
@@ -139,7 +139,7 @@ async def test_a_snapshot_sees_one_state_and_writes_nothing(empty_database: Data
         (BadData, "INSERT INTO t VALUES ($1, 'a')", (2**31,)),
         (BadData, "INSERT INTO t VALUES ($1, 'a')", ("two",)),
         (BadData, "SELECT 1 / $1::int", (0,)),
-        (Unavailable, "SET LOCAL statement_timeout = 1; SELECT pg_sleep(3600)", ()),
+        (TooSlow, "SET LOCAL statement_timeout = 1; SELECT pg_sleep(3600)", ()),
         (StorageError, "SELECT nothing", ()),
         (StorageError, "SELEC", ()),
     ],
