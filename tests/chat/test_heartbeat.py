@@ -1,7 +1,5 @@
 """The times of a connection: what the sweep does for one session, and that it gets around to all of them."""
 
-from collections.abc import Callable
-
 import pytest
 import trio
 import trio.testing
@@ -124,24 +122,26 @@ async def test_a_session_that_has_ended_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "again_s"),
+    ("expires_at_ms", "ping_left_s", "phase", "again_s"),
     [
-        (lambda _session: None, 5.0),
-        (lambda session: setattr(session, "expires_at_ms", 2000), 2.0),
-        (lambda session: setattr(session, "ping_due_s", session.stream.last_receive_s + 13.0), 3.0),
-        (lambda session: setattr(session.state, "phase", Phase.NEW), 0.0),
-        (lambda session: setattr(session.state, "phase", Phase.GREETING), 0.0),
+        (None, None, Phase.READY, 5.0),
+        (2000, None, Phase.READY, 2.0),
+        (None, 3.0, Phase.READY, 3.0),
+        (None, None, Phase.NEW, 0.0),
+        (None, None, Phase.GREETING, 0.0),
     ],
     ids=["silence", "an end", "a ping", "no hello", "a hello being checked"],
 )
 async def test_a_look_notes_when_the_next_one_can_find_anything(
-    prepare: Callable[[Session], None], again_s: float
+    expires_at_ms: int | None, ping_left_s: float | None, phase: Phase, again_s: float
 ) -> None:
     """Five seconds on at most; sooner where something ends sooner; always before the welcome."""
     session = Kit().session()
-    session.hello_due_s = trio.current_time() + 100.0
-    prepare(session)
     now_s = session.stream.last_receive_s + 10.0
+    session.hello_due_s = now_s + 100.0
+    session.expires_at_ms = expires_at_ms
+    session.ping_due_s = None if ping_left_s is None else now_s + ping_left_s
+    session.state.phase = phase
     _heartbeat(session).look(session, now_s=now_s, now_ms=0)
     assert session.look_at_s == pytest.approx(now_s + again_s)
 
