@@ -1,7 +1,7 @@
 """Batching writers: many submit, one task commits.
 
 A writer flushes at once when it is idle, and takes all that has come when the last commit has returned and
-some time has passed since that batch began: a millisecond for each of its rows, up to twelve. A batch has a
+some time has passed since that batch began: a millisecond for each of its rows, up to ten. A batch has a
 price of its own (two threads are woken, a statement crosses), about 300 us of CPU against 5 us a row, and
 under load it should be paid for many rows.
 One batch is under way at a time, which keeps the order; several writers, with the rooms spread over them,

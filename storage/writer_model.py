@@ -72,7 +72,7 @@ class WriterLimits:
     max_batch_rows: int = 500
     max_batch_bytes: int = 2**20
     row_interval_s: float = 0.001
-    max_interval_s: float = 0.012
+    max_interval_s: float = 0.010
     attempt_timeout_s: float = 15.0
     retry_base_s: float = 0.05
     retry_cap_s: float = 2.0

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 import trio
 
-from storage import PostgresStore, SearchAsk, SearchKey, migrate, open_database
+from storage import PostgresStore, SearchAsk, SearchKey, TooSlow, migrate, open_database
 from storage.database import Tx
 from storage.model import RoomId
 from storage.search import search
@@ -114,7 +115,8 @@ async def measure_search(dsn: str, *, rows: int, searches: int, rng: Random) -> 
 
         async def timed(tx: Tx, ask: SearchAsk) -> float:
             began_s = time.perf_counter()
-            await search(tx, ask)
+            with suppress(TooSlow):  # it counts with the time that it was given
+                await search(tx, ask)
             return (time.perf_counter() - began_s) * 1000
 
         database_ms: list[float] = []
@@ -125,7 +127,9 @@ async def measure_search(dsn: str, *, rows: int, searches: int, rng: Random) -> 
             kind, ask = _draw(rng)
             database_ms.append(await database.snapshot(timed, ask, timeout_s=_QUERY_S))
             began_s = trio.current_time()
-            page = await store.search(ask)
+            page = None
+            with suppress(TooSlow):
+                page = await store.search(ask)
             trip_ms = (trio.current_time() - began_s) * 1000
             trips.append(trip_ms)
             kinds.setdefault(kind, []).append(trip_ms)
