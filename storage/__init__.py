@@ -31,6 +31,8 @@ from storage.model import Duplicate as Duplicate
 from storage.model import Entry as Entry
 from storage.model import EpochStart as EpochStart
 from storage.model import Fenced as Fenced
+from storage.model import FoldedMessage as FoldedMessage
+from storage.model import FoldedPage as FoldedPage
 from storage.model import HistoryPage as HistoryPage
 from storage.model import KnownCid as KnownCid
 from storage.model import LogEntry as LogEntry
@@ -39,12 +41,17 @@ from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
+from storage.model import PinRow as PinRow
 from storage.model import Poisoned as Poisoned
+from storage.model import ReactionCount as ReactionCount
+from storage.model import ReactionRow as ReactionRow
 from storage.model import Receipt as Receipt
 from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
+from storage.model import StatePage as StatePage
+from storage.model import StateRow as StateRow
 from storage.model import Stored as Stored
 from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
@@ -77,6 +84,8 @@ __all__ = [
     "Entry",
     "EpochStart",
     "Fenced",
+    "FoldedMessage",
+    "FoldedPage",
     "HistoryPage",
     "KnownCid",
     "LogEntry",
@@ -89,8 +98,11 @@ __all__ = [
     "MigrationError",
     "NewRoom",
     "OnReceipts",
+    "PinRow",
     "Poisoned",
     "PostgresStore",
+    "ReactionCount",
+    "ReactionRow",
     "Receipt",
     "Role",
     "RoomId",
@@ -98,6 +110,8 @@ __all__ = [
     "RoomRow",
     "Row",
     "SilentObserver",
+    "StatePage",
+    "StateRow",
     "StorageError",
     "Store",
     "StoreClosed",

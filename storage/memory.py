@@ -7,18 +7,20 @@ as a transaction does. Faults and delays are not its business, see `storage.test
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import trio
 
 from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import BadData, Conflict, LogGap
-from storage.history import Bounds, around_limits, make_page
+from storage.history import NO_BOUND, Bounds, around_limits, make_page
 from storage.memory_room import (
     StoredMember,
     StoredRoom,
     check_entry,
     check_numbers,
+    erase,
     judge_key,
     known_receipt,
     void_of,
@@ -28,6 +30,7 @@ from storage.model import (
     Entry,
     EpochStart,
     Fenced,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     LogEntry,
@@ -36,10 +39,13 @@ from storage.model import (
     Membership,
     MembershipPage,
     NewRoom,
+    PinRow,
     Poisoned,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
     Stored,
     TokenRow,
     UserRow,
@@ -147,6 +153,7 @@ class MemoryStore:
             tail=room.log[max(0, len(room.log) - tail_events) :],
             epochs=tuple(room.epochs),
             members=[room.members[user_id].row for user_id in sorted(room.members)],
+            state=[room.present.state[key] for key in sorted(room.present.state)],
         )
 
     async def history(
@@ -156,13 +163,16 @@ class MemoryStore:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         await trio.lowlevel.checkpoint()
         room = self._rooms.get(room_id)
         if room is None:
-            return make_page(Bounds(0, 0, 0), [], lowest=0, highest=0)
+            return make_page(Bounds(0, 0, 0, 0), [], lowest=0, highest=0)
+        if thread is not None:
+            return _thread_page(room, thread, before, after, around, limit)
         head = len(room.log)
         if after is not None:
             lowest, highest = after + 1, after
@@ -176,7 +186,7 @@ class MemoryStore:
             lowest, highest = before, before - 1
             end = min(before - 1, head)
             start = end - limit
-        bounds = Bounds(room.epoch, 1 if head else 0, head)
+        bounds = Bounds(room.epoch, 1 if head else 0, head, head)
         items = room.log[max(0, start) : max(0, end)]
         return make_page(bounds, items, lowest=lowest, highest=highest)
 
@@ -187,7 +197,49 @@ class MemoryStore:
         if room is None:
             return {}
         found = ((cid, room.cids.get((user_id, cid))) for cid in cids)
-        return {cid: KnownCid(e.seq, e.epoch, e.at_ms, e.body or "") for cid, e in found if e is not None}
+        return {
+            cid: KnownCid(first.seq, first.epoch, first.at_ms, first.body, first.kind, first.data)
+            for cid, first in found
+            if first is not None
+        }
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return FoldedPage(0, {})
+        log, present = room.log, room.present
+        stored = [log[seq - 1] for seq in seqs if 0 < seq <= len(log)]
+        return FoldedPage(len(log), {entry.seq: present.fold(entry, log, user_id) for entry in stored})
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        return [] if room is None else room.present.reactions(seq, emoji, after)[:limit]
+
+    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+        """See `Store.list_pins`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return []
+        return [PinRow(pin, room.log[seq - 1]) for pin, seq in islice(room.present.pins(before), limit)]
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return StatePage(0, [])
+        state = room.present.state
+        keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
+        return StatePage(len(room.log), [state[key] for key in keys])
 
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
@@ -290,6 +342,8 @@ class MemoryStore:
                 room.lost[entry.seq] = entry
                 return judge_key(entry, first)
         room.log.append(entry)
+        for seq in room.present.project(entry):
+            erase(room, seq)
         return _STORED
 
     def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
@@ -321,6 +375,26 @@ def _membership(room: StoredRoom, user_id: str) -> Membership:
         member.row.read_seq,
         member.read_n,
     )
+
+
+def _thread_page(
+    room: StoredRoom, thread: int, before: int | None, after: int | None, around: int | None, limit: int
+) -> HistoryPage:
+    messages = [entry for entry in room.log if entry.kind == "message" and entry.thread == thread]
+    ends = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
+    bounds = Bounds(room.epoch, *ends, len(room.log))
+    if after is not None:
+        items = [entry for entry in messages if entry.seq > after][:limit]
+        return make_page(bounds, items, lowest=after + 1, highest=after)
+    if around is not None:
+        older, newer = around_limits(limit)
+        below = [entry for entry in messages if entry.seq < around]
+        above = [entry for entry in messages if entry.seq >= around]
+        items = below[max(0, len(below) - older) :] + above[:newer]
+        return make_page(bounds, items, lowest=around, highest=around - 1)
+    before = NO_BOUND if before is None else before
+    below = [entry for entry in messages if entry.seq < before]
+    return make_page(bounds, below[max(0, len(below) - limit) :], lowest=before, highest=before - 1)
 
 
 def _after(names: Iterable[str], after: str | None) -> list[str]:

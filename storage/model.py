@@ -5,7 +5,7 @@ batch of them turns into columns with one `zip(*rows)`. Receipts are dataclasses
 would all be equal, and the common one is made once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, NewType
 
@@ -29,8 +29,8 @@ class LogEntry(NamedTuple):
         name: the author's display name when it was written.
         n: ordinal among the room's messages; for other kinds that of the last message before it. A message
             that became `void` keeps the ordinal it had taken, so that `n` never falls and is not given twice.
-        cid: the client's idempotency key; only messages have one.
-        body: the text of a message, else None.
+        cid: the client's idempotency key; only what clients asked for has one.
+        body: the text of a message or of an edit, else None; None, too, once the message was deleted.
         reply_to: seq of the message this one answers.
         thread: seq of the thread's root message.
         data: further fields of the event as one JSON object (text), or None.
@@ -158,6 +158,22 @@ class EpochStart(NamedTuple):
     head_seq: int
 
 
+class StateRow(NamedTuple):
+    """One key of a room's shared state.
+
+    Attributes:
+        key: empty for the one row that has no value: its version is the highest that a removed key had.
+        value: JSON text.
+        version: rises with every change of the key.
+        seq: of the event that set it.
+    """
+
+    key: str
+    value: str | None
+    version: int
+    seq: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """All that a room needs to take over: the new epoch is already written.
@@ -172,6 +188,7 @@ class Activation:
             left out, which changes no answer. When the oldest has a `head_seq` above 0 older ones were
             forgotten, and a position from before it cannot be judged.
         members: every member.
+        state: the shared state, with the row of the empty key when keys were removed.
     """
 
     room: RoomRow
@@ -182,6 +199,7 @@ class Activation:
     tail: Sequence[LogEntry]
     epochs: Sequence[EpochStart]
     members: Sequence[MemberRow]
+    state: Sequence[StateRow] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,12 +221,84 @@ class HistoryPage:
 
 
 class KnownCid(NamedTuple):
-    """Where an idempotency key was first stored."""
+    """Where an idempotency key was first stored, and with what; a `body` that was erased is None."""
 
     seq: int
     epoch: int
     at_ms: int
-    body: str
+    body: str | None
+    kind: str = "message"
+    data: str | None = None
+
+
+class ReactionCount(NamedTuple):
+    """How many reacted to a message with an emoji; `own_seq` is the reaction of the user who asks, if any."""
+
+    emoji: str
+    total: int
+    own_seq: int | None
+
+
+class ReactionRow(NamedTuple):
+    """One user's reaction."""
+
+    emoji: str
+    user_id: str
+    name: str
+    seq: int
+
+
+class FoldedMessage(NamedTuple):
+    """A log event's present, after everything that was stored about it.
+
+    Attributes:
+        seq: of the event.
+        kind: of the event; only messages change.
+        author: who wrote it.
+        body: the present text; None when it was deleted.
+        version: 1, and one more with each edit.
+        edited_at_ms: when it was last edited, None: never.
+        edit_data: the `data` of the last edit.
+        delete_seq: the event that deleted it.
+        pin_seq: the event that pinned it, None while it is not pinned.
+        thread_count: messages in the thread that begins here.
+        thread_last: seq of the last of them.
+        reactions: by the time of each emoji's first.
+    """
+
+    seq: int
+    kind: str
+    author: str
+    body: str | None
+    version: int
+    edited_at_ms: int | None
+    edit_data: str | None
+    delete_seq: int | None
+    pin_seq: int | None
+    thread_count: int
+    thread_last: int | None
+    reactions: Sequence[ReactionCount]
+
+
+class FoldedPage(NamedTuple):
+    """The present of some events: all that was stored up to `durable_seq`, and nothing after it."""
+
+    durable_seq: int
+    messages: Mapping[int, FoldedMessage]
+
+
+class PinRow(NamedTuple):
+    """A pinned message and the event that pinned it."""
+
+    pin_seq: int
+    entry: LogEntry
+
+
+class StatePage(NamedTuple):
+    """Keys in order, as of `durable_seq`."""
+
+    durable_seq: int
+    rows: Sequence[StateRow]
 
 
 class Membership(NamedTuple):

@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import accounts, rooms
+from storage import accounts, projections, rooms
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
@@ -13,15 +13,19 @@ from storage.history import find_cids, read_history
 from storage.model import (
     Activation,
     Entry,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     LogEntry,
     MemberRow,
     MembershipPage,
     NewRoom,
+    PinRow,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
     Stored,
     TokenRow,
     UserRow,
@@ -107,11 +111,40 @@ class PostgresStore:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         return await self._database.read(
-            read_history, room_id, before, after, around, limit, timeout_s=self._read_s
+            read_history, room_id, before, after, around, thread, limit, timeout_s=self._read_s
+        )
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
+        return await self._database.read(
+            projections.fold_messages, room_id, seqs, user_id, timeout_s=self._read_s
+        )
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        return await self._database.read(
+            projections.list_reactions, room_id, seq, emoji, after, limit, timeout_s=self._read_s
+        )
+
+    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+        """See `Store.list_pins`."""
+        return await self._database.read(
+            projections.list_pins, room_id, before, limit, timeout_s=self._read_s
+        )
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        return await self._database.read(
+            projections.read_state, room_id, key, after, limit, timeout_s=self._read_s
         )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:

@@ -9,14 +9,18 @@ import trio
 from storage.model import (
     Activation,
     Entry,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     MemberRow,
     MembershipPage,
     NewRoom,
+    PinRow,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
     TokenRow,
     UserRow,
 )
@@ -87,12 +91,44 @@ class FaultyStore:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         return await self._call(
             "history",
-            lambda: self.store.history(room_id, before=before, after=after, around=around, limit=limit),
+            lambda: self.store.history(
+                room_id, before=before, after=after, around=around, thread=thread, limit=limit
+            ),
+        )
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
+        return await self._call(
+            "fold_messages", lambda: self.store.fold_messages(room_id, seqs, user_id=user_id)
+        )
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        return await self._call(
+            "list_reactions",
+            lambda: self.store.list_reactions(room_id, seq, emoji=emoji, after=after, limit=limit),
+        )
+
+    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+        """See `Store.list_pins`."""
+        return await self._call(
+            "list_pins", lambda: self.store.list_pins(room_id, before=before, limit=limit)
+        )
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        return await self._call(
+            "read_state", lambda: self.store.read_state(room_id, key=key, after=after, limit=limit)
         )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:

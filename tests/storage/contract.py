@@ -19,6 +19,7 @@ from storage import (
     TokenRow,
     UserRow,
 )
+from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
 from tests.storage.rows import (
     AT_MS,
@@ -209,7 +210,7 @@ class RoomContract:
         await store.append([message(room, 1, cid="a", body="x"), message(room, 2, cid="b", by="u_bob")])
 
         found = await store.find_cids(room, "u_ann", ["a", "b", "c"])
-        assert found == {"a": (1, 1, AT_MS + 1, "x")}
+        assert found == {"a": (1, 1, AT_MS + 1, "x", "message", None)}
         assert await store.find_cids(RoomId(999), "u_ann", ["a"]) == {}
 
 
@@ -264,5 +265,7 @@ class AccountContract:
         await store.ping()
 
 
-class StoreContract(AppendContract, ParkContract, MemberContract, RoomContract, AccountContract):
+class StoreContract(
+    AppendContract, ParkContract, MemberContract, ChangeContract, StateContract, RoomContract, AccountContract
+):
     """All of it."""
