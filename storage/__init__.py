@@ -1,7 +1,7 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`) and the two stores (`postgres`,
+`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`) and the two stores (`postgres`,
 `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's rules.
 """
 

@@ -30,6 +30,7 @@ KEPT_IN: Final = {
     "trio_websocket": r"chat\.(gateway|client\w*)|chat\.transport\..*|scripts\..*",
     "wsproto": r"chat\.transport\..*",
     "prometheus_client": r"chat\.metrics|scripts\..*",
+    "emoji": r"chat\.reaction_emoji",
     "jwt": r"chat\.auth",
     "pydantic": r"chat\.config(_sources)?",
     "pydantic_settings": r"chat\.config(_sources)?",

@@ -1,0 +1,216 @@
+"""PURE: what was done to the messages that a room still remembers: the present of each, folded from the log.
+
+A message of the tail needs no look into storage: whatever was done to it came after it, so that is in the
+tail, too. Of an older one storage knows all up to some seq (`FoldedPage.durable_seq`); what came after that
+is in the tail, or the tail has gone on and storage must be asked again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from storage.model import FoldedMessage, FoldedPage, LogEntry
+
+KIND_EDIT: Final = "edit"
+KIND_DELETE: Final = "delete"
+KIND_REACT: Final = "react"
+KIND_PIN: Final = "pin"
+KIND_STATE: Final = "state"
+KINDS_OF_MESSAGES: Final = frozenset({KIND_EDIT, KIND_DELETE, KIND_REACT, KIND_PIN})
+"""Events that say something about the message at `of`."""
+
+
+class _Data(msgspec.Struct, frozen=True):
+    """What the log keeps of such an event beside its columns."""
+
+    of: int
+    version: int = 0
+    emoji: str = ""
+    remove: bool = False
+
+
+_decode: Final = msgspec.json.Decoder(_Data).decode
+
+
+class MessageFacts:
+    """One message's present.
+
+    Attributes:
+        author: who wrote it.
+        body: the present text; None when it was erased.
+        version: 1, and one more with each edit.
+        delete_seq: the event that deleted it; None: it is there.
+        pin_seq: the event that pinned it; None: it is not pinned.
+        emojis: how many reacted with each emoji.
+        reactions: the event by which a user reacted, by (emoji, user). Of a message that is older than the
+            tail it holds the reactions of one user, the one who asks, and what came since.
+    """
+
+    __slots__ = ("author", "body", "delete_seq", "emojis", "pin_seq", "reactions", "version")
+
+    def __init__(self, author: str, body: str | None) -> None:
+        self.author = author
+        self.body = body
+        self.version = 1
+        self.delete_seq: int | None = None
+        self.pin_seq: int | None = None
+        self.emojis: dict[str, int] = {}
+        self.reactions: dict[tuple[str, str], int] = {}
+
+    @classmethod
+    def stored(cls, folded: FoldedMessage, user_id: str) -> "MessageFacts":
+        """What storage knows, as asked for by a user."""
+        facts = cls(folded.author, folded.body)
+        facts.version = folded.version
+        facts.delete_seq = folded.delete_seq
+        facts.pin_seq = folded.pin_seq
+        for emoji, total, own_seq in folded.reactions:
+            facts.emojis[emoji] = total
+            if own_seq is not None:
+                facts.reactions[emoji, user_id] = own_seq
+        return facts
+
+    def take(self, entry: LogEntry, data: _Data) -> None:
+        """Take in an event about this message."""
+        match entry.kind:
+            case "edit":
+                self.body = entry.body
+                self.version = data.version
+            case "delete":
+                self.delete_seq = entry.seq
+                self.body = self.pin_seq = None
+                self.emojis.clear()
+                self.reactions.clear()
+            case "pin":
+                self.pin_seq = None if data.remove else entry.seq
+            case _:
+                self._react(entry, data)
+
+    def _react(self, entry: LogEntry, data: _Data) -> None:
+        emoji, key = data.emoji, (data.emoji, entry.by)
+        if not data.remove:
+            self.reactions[key] = entry.seq
+            self.emojis[emoji] = self.emojis.get(emoji, 0) + 1
+            return
+        self.reactions.pop(key, None)
+        left = self.emojis.get(emoji, 0) - 1
+        if left > 0:
+            self.emojis[emoji] = left
+        else:
+            self.emojis.pop(emoji, None)
+
+
+class TailFacts:
+    """What was done to messages, as far as a room's tail tells.
+
+    Args:
+        tail: the room's latest entries, oldest first.
+
+    Attributes:
+        erased: seqs of the messages and edits in the tail whose texts are not to be shown any more.
+    """
+
+    __slots__ = ("_changes", "_facts", "erased")
+
+    def __init__(self, tail: Iterable[LogEntry]) -> None:
+        self._changes: dict[int, tuple[LogEntry, _Data]] = {}
+        # Of messages of the tail to which something was done.
+        self._facts: dict[int, MessageFacts] = {}
+        self.erased: set[int] = set()
+        self._fold(tail)
+
+    def __bool__(self) -> bool:
+        """Whether it holds anything: most rooms' tails are messages and nothing else."""
+        return bool(self._changes) or bool(self._facts)
+
+    def _fold(self, tail: Iterable[LogEntry]) -> None:
+        messages: dict[int, LogEntry] = {}
+        for entry in tail:
+            if entry.kind == "message":
+                messages[entry.seq] = entry
+            elif entry.kind in KINDS_OF_MESSAGES and entry.data is not None:
+                data = _decode(entry.data)
+                self._record(entry, data, messages.get(data.of))
+
+    def record(self, entry: LogEntry, tail: Sequence[LogEntry]) -> None:
+        """Take in an event about a message that was just put at the end of the tail."""
+        data = _decode(entry.data or "")
+        self._record(entry, data, _in_tail(tail, data.of))
+
+    def _record(self, entry: LogEntry, data: _Data, message: LogEntry | None) -> None:
+        self._changes[entry.seq] = (entry, data)
+        facts = self._facts.get(data.of)
+        if message is not None:
+            if facts is None:
+                facts = self._facts[data.of] = MessageFacts(message.by, message.body)
+            facts.take(entry, data)
+        if entry.kind == KIND_DELETE:
+            if message is not None:
+                self.erased.add(data.of)
+            self.erased.update(
+                seq
+                for seq, (change, of) in self._changes.items()
+                if change.kind == KIND_EDIT and of.of == data.of
+            )
+
+    def forget(self, seq: int) -> None:
+        """The entry at a seq has left the tail."""
+        self._changes.pop(seq, None)
+        self._facts.pop(seq, None)
+        self.erased.discard(seq)
+
+    def void(self, seq: int, tail: Iterable[LogEntry]) -> None:
+        """The event at a seq turned out void.
+
+        Args:
+            seq: which.
+            tail: after it was made void there.
+        """
+        if seq in self._changes or seq in self._facts:
+            self._changes.clear()
+            self._facts.clear()
+            self.erased.clear()
+            self._fold(tail)
+
+    def find(
+        self, seq: int, tail: Sequence[LogEntry], head_seq: int, user_id: str, stored: FoldedPage | None
+    ) -> MessageFacts | None:
+        """The present of the message at a seq; None when storage has to be asked (again).
+
+        Args:
+            seq: where it is.
+            tail: up to `head_seq`.
+            head_seq: of the room.
+            user_id: who asks.
+            stored: what storage said.
+
+        Raises:
+            LookupError: there is no message at this seq.
+        """
+        facts = self._facts.get(seq)
+        if facts is not None:
+            return facts
+        if not 0 < seq <= head_seq:
+            raise LookupError(seq)
+        first = head_seq - len(tail) + 1
+        if seq >= first:
+            entry = tail[seq - first]
+            if entry.kind != "message":
+                raise LookupError(seq)
+            return MessageFacts(entry.by, entry.body)
+        if stored is None or stored.durable_seq + 1 < first:
+            return None
+        folded = stored.messages.get(seq)
+        if folded is None or folded.kind != "message":
+            raise LookupError(seq)
+        facts = MessageFacts.stored(folded, user_id)
+        for at, (entry, data) in self._changes.items():
+            if data.of == seq and at > stored.durable_seq:
+                facts.take(entry, data)
+        return facts
+
+
+def _in_tail(tail: Sequence[LogEntry], seq: int) -> LogEntry | None:
+    first = tail[0].seq
+    return tail[seq - first] if seq >= first else None
