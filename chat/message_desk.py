@@ -4,7 +4,7 @@ Pages of history, who reacted, pins, values; and what storage knows of a message
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.answer_size import fitting
@@ -32,7 +32,7 @@ from chat.room_state import KIND_MESSAGE
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
 from chat.session_requests import change_room, require_emoji
-from storage.model import KnownCid, LogEntry
+from storage.model import HistoryPage, KnownCid, LogEntry
 from storage.store import Store
 
 PRESSED_LEVEL: Final = 3
@@ -140,14 +140,13 @@ class MessageDesk:
             after=request.after,
             around=request.around,
             thread=request.thread,
+            fold_for=session.user_id if request.fold else None,
             limit=min(request.limit, page_max),
         )
         fields: dict[str, object] = {"room": request.room, "epoch": page.epoch, "durable": page.durable_seq}
+        envelopes = [as_event(request.room, entry) for entry in page.items]
         if request.fold:
-            as_of, envelopes = await self._fold(session, request.room, info, page.items)
-            fields["as_of"] = as_of
-        else:
-            envelopes = [as_event(request.room, entry) for entry in page.items]
+            envelopes = [_folded(page, envelope) for envelope in envelopes]
         items = [session.encode(envelope) if envelope else b"" for envelope in envelopes]
         if items:
             places = fitting(items, _first_wanted(request, page.items), session.answer_max_bytes)
@@ -158,23 +157,6 @@ class MessageDesk:
             items = [item for item in items[places.start : places.stop] if item]
         await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
-
-    async def _fold(
-        self, session: Session, room: str, info: RoomInfo, entries: Sequence[LogEntry]
-    ) -> tuple[int, list[Envelope]]:
-        """As of which seq, and every event folded; empty for one that only tells of another's past."""
-        seqs = [entry.seq for entry in entries if entry.kind == KIND_MESSAGE]
-        folded = await self._store.fold_messages(info.row.room_id, seqs, user_id=session.user_id)
-        envelopes: list[Envelope] = []
-        for entry in entries:
-            envelope = as_event(room, entry)
-            message = folded.messages.get(entry.seq)
-            if message is not None:
-                envelope = fold_event(envelope, message)
-            elif entry.kind in KINDS_OF_MESSAGES or entry.kind == KIND_STATE:
-                envelope = {}
-            envelopes.append(envelope)
-        return folded.durable_seq, envelopes
 
     async def reactions(self, session: Session, request: Reactions) -> None:
         """Who reacted to a message, by emoji and user."""
@@ -210,21 +192,17 @@ class MessageDesk:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             before = int(seq)
         info = await self.inspect(request.room, session.user_id)
-        room_id = info.row.room_id
         limit = min(request.limit, self._page_max)
-        rows = await self._store.list_pins(room_id, before=before, limit=limit + 1)
-        page = rows[:limit]
-        seqs = [row.entry.seq for row in page]
-        folded = await self._store.fold_messages(room_id, seqs, user_id=session.user_id)
-        items = [
-            session.encode(fold_event(as_event(request.room, row.entry), folded.messages[row.entry.seq]))
-            for row in page
-        ]
-        fields: dict[str, object] = {"room": request.room, "as_of": folded.durable_seq}
+        page = await self._store.list_pins(
+            info.row.room_id, user_id=session.user_id, before=before, limit=limit + 1
+        )
+        pins = page.pins[:limit]
+        items = [session.encode(fold_event(as_event(request.room, entry), now)) for entry, now in pins]
+        fields: dict[str, object] = {"room": request.room, "durable": page.durable_seq}
         if items:
             places = fitting(items, 0, session.answer_max_bytes)
-            if len(rows) > limit or places.stop < len(items):
-                fields["next"] = to_cursor(f"{request.room}^{page[places.stop - 1].pin_seq}")
+            if len(page.pins) > limit or places.stop < len(items):
+                fields["next"] = to_cursor(f"{request.room}^{pins[places.stop - 1][1].pin_seq}")
             items = items[: places.stop]
         await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
@@ -251,7 +229,7 @@ class MessageDesk:
             )
             for row in page
         ]
-        fields: dict[str, object] = {"room": request.room, "as_of": state.durable_seq}
+        fields: dict[str, object] = {"room": request.room, "durable": state.durable_seq}
         if items:
             places = fitting(items, 0, session.answer_max_bytes)
             if len(state.rows) > limit or places.stop < len(items):
@@ -259,6 +237,14 @@ class MessageDesk:
             items = items[: places.stop]
         await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
+
+
+def _folded(page: HistoryPage, event: Envelope) -> Envelope:
+    """An event as it is now; empty for one that only tells of another's past."""
+    message = page.folded.get(cast("int", event["seq"]))
+    if message is not None:
+        return fold_event(event, message)
+    return {} if event["kind"] in KINDS_OF_MESSAGES or event["kind"] == KIND_STATE else event
 
 
 def _first_wanted(request: History, items: Sequence[LogEntry]) -> int:

@@ -108,7 +108,8 @@ class TailFacts:
         tail: the room's latest entries, oldest first.
 
     Attributes:
-        erased: seqs of the messages and edits in the tail whose texts are not to be shown any more.
+        erased: seqs of the messages and edits in the tail that were deleted, and the event that did it: once
+            that is stored their texts are not to be shown any more.
     """
 
     __slots__ = ("_changes", "_facts", "erased")
@@ -117,7 +118,7 @@ class TailFacts:
         self._changes: dict[int, tuple[LogEntry, _Data]] = {}
         # Of messages of the tail to which something was done.
         self._facts: dict[int, MessageFacts] = {}
-        self.erased: set[int] = set()
+        self.erased: dict[int, int] = {}
         self._fold(tail)
 
     def __bool__(self) -> bool:
@@ -147,18 +148,16 @@ class TailFacts:
             facts.take(entry, data)
         if entry.kind == KIND_DELETE:
             if message is not None:
-                self.erased.add(data.of)
-            self.erased.update(
-                seq
-                for seq, (change, of) in self._changes.items()
-                if change.kind == KIND_EDIT and of.of == data.of
-            )
+                self.erased[data.of] = entry.seq
+            for seq, (change, of) in self._changes.items():
+                if change.kind == KIND_EDIT and of.of == data.of:
+                    self.erased[seq] = entry.seq
 
     def forget(self, seq: int) -> None:
         """The entry at a seq has left the tail."""
         self._changes.pop(seq, None)
         self._facts.pop(seq, None)
-        self.erased.discard(seq)
+        self.erased.pop(seq, None)
 
     def void(self, seq: int, tail: Iterable[LogEntry]) -> None:
         """The event at a seq turned out void.

@@ -6,7 +6,7 @@ middle of a turn loses nothing.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, assert_never
 
@@ -16,7 +16,6 @@ import trio
 from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
-from chat.message_facts import KIND_DELETE
 from chat.peers import Broadcast
 from chat.presence_port import PresencePort
 from chat.protocol import Envelope, event, ok
@@ -320,8 +319,6 @@ class Room(Actor[RoomMessage]):
             case LogEntry():
                 self._writer.submit(ordered, message)
                 message.progress = state.progress
-                if ordered.kind == KIND_DELETE:
-                    self._forget_broadcasts(state.facts.erased)
                 if not state.row.strict:
                     topic.publish(self._broadcast(state, ordered), ordered.seq)
             case Known():
@@ -375,6 +372,9 @@ class Room(Actor[RoomMessage]):
     def _encoded(self, state: RoomState, entries: Sequence[LogEntry], encoding_index: int) -> Sequence[bytes]:
         """Events as bytes, from the ones that are encoded already where possible."""
         kept = dict(self._broadcasts) if entries else {}
+        for seq in state.facts.erased:
+            # It may have been broadcast with a text that is not to be said again.
+            kept.pop(seq, None)
         name = state.row.name
         return [
             (kept.get(entry.seq) or Broadcast(as_event(name, entry))).payload(encoding_index)
@@ -384,18 +384,14 @@ class Room(Actor[RoomMessage]):
     def _retract(self, state: RoomState, topic: Topic, seq: int) -> None:
         """Tell everybody, also those who are away now, that the event at `seq` did not survive."""
         state.void(seq)
-        self._forget_broadcasts((seq,))
+        self._broadcasts = deque(
+            (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
+        )
         entry = state.announce_void(seq, now_ms=self._services.now_ms())
         # Beyond the bound: it follows from a row that was taken, and may not be lost.
         self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
         if not state.row.strict:
             topic.publish(self._broadcast(state, entry), entry.seq)
-
-    def _forget_broadcasts(self, seqs: Collection[int]) -> None:
-        """Encode these events anew for those who ask next: they are not what they were."""
-        self._broadcasts = deque(
-            (kept for kept in self._broadcasts if kept[0] not in seqs), maxlen=self._broadcasts.maxlen
-        )
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""

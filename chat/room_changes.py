@@ -81,11 +81,8 @@ def order_change(
         entry = state.order_change(
             KIND_STATE, by=by, name=name, cid=request.cid, body=None, data=data, now_ms=now_ms
         )
-        progress = state.progress
-        state.shared.change(
-            StateRow(request.key, value, version, entry.seq),
-            is_settled=lambda seq: seq <= progress.durable_seq and seq not in progress.unsettled,
-        )
+        row = StateRow(request.key, value, version, entry.seq)
+        state.shared.change(row, is_settled=state.is_settled)
         return entry
     facts = state.facts_of(request.seq, by, stored)
     if facts is None:

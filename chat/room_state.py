@@ -229,6 +229,10 @@ class RoomState:
             self._by_cid[by, cid] = entry
         return entry
 
+    def is_settled(self, seq: int) -> bool:
+        """Whether nothing but what is known will become of the event at a seq."""
+        return seq <= self.progress.durable_seq and seq not in self.progress.unsettled
+
     def known(self, by: str, cid: str) -> LogEntry | None:
         """What a `cid` has ordered before, as far as the tail tells."""
         return self._by_cid.get((by, cid))
@@ -469,7 +473,11 @@ class RoomState:
         # From the right end: a deque's far side is slow to index.
         entries = list(islice(reversed(self.tail), self.head_seq - self.visible_seq, self.head_seq - seq))
         entries.reverse()
-        erased = self.facts.erased
-        if erased:
-            return [entry._replace(body=None) if entry.seq in erased else entry for entry in entries]
+        if self.facts.erased:
+            return [entry._replace(body=None) if self._is_erased(entry.seq) else entry for entry in entries]
         return entries
+
+    def _is_erased(self, seq: int) -> bool:
+        """Whether a text was deleted for good: a deletion that is not stored yet may still turn out void."""
+        deleted_at = self.facts.erased.get(seq)
+        return deleted_at is not None and self.is_settled(deleted_at)

@@ -1,8 +1,8 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`) and the two stores (`postgres`,
-`memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of chat's rules.
+`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`) and the two stores
+(`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows no rule of chat.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s
@@ -41,7 +41,7 @@ from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
-from storage.model import PinRow as PinRow
+from storage.model import PinPage as PinPage
 from storage.model import Poisoned as Poisoned
 from storage.model import ReactionCount as ReactionCount
 from storage.model import ReactionRow as ReactionRow
@@ -98,7 +98,7 @@ __all__ = [
     "MigrationError",
     "NewRoom",
     "OnReceipts",
-    "PinRow",
+    "PinPage",
     "Poisoned",
     "PostgresStore",
     "ReactionCount",

@@ -6,7 +6,7 @@ as a transaction does. Faults and delays are not its business, see `storage.test
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import trio
@@ -39,7 +39,7 @@ from storage.model import (
     Membership,
     MembershipPage,
     NewRoom,
-    PinRow,
+    PinPage,
     Poisoned,
     ReactionRow,
     Receipt,
@@ -164,6 +164,7 @@ class MemoryStore:
         after: int | None = None,
         around: int | None = None,
         thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
@@ -172,23 +173,16 @@ class MemoryStore:
         if room is None:
             return make_page(Bounds(0, 0, 0, 0), [], lowest=0, highest=0)
         if thread is not None:
-            return _thread_page(room, thread, before, after, around, limit)
-        head = len(room.log)
-        if after is not None:
-            lowest, highest = after + 1, after
-            start, end = after, after + limit
-        elif around is not None:
-            lowest, highest = around, around - 1
-            older, newer = around_limits(limit)
-            start, end = min(around - 1, head) - older, around - 1 + newer
+            page = _thread_page(room, thread, before, after, around, limit)
         else:
-            before = head + 1 if before is None else before
-            lowest, highest = before, before - 1
-            end = min(before - 1, head)
-            start = end - limit
-        bounds = Bounds(room.epoch, 1 if head else 0, head, head)
-        items = room.log[max(0, start) : max(0, end)]
-        return make_page(bounds, items, lowest=lowest, highest=highest)
+            page = _log_page(room, before, after, around, limit)
+        if fold_for is None:
+            return page
+        messages = [entry for entry in page.items if entry.kind == "message"]
+        return replace(
+            page,
+            folded={entry.seq: room.present.fold(entry, room.log, fold_for) for entry in messages},
+        )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
@@ -221,13 +215,15 @@ class MemoryStore:
         room = self._rooms.get(room_id)
         return [] if room is None else room.present.reactions(seq, emoji, after)[:limit]
 
-    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
         """See `Store.list_pins`."""
         await trio.lowlevel.checkpoint()
         room = self._rooms.get(room_id)
         if room is None:
-            return []
-        return [PinRow(pin, room.log[seq - 1]) for pin, seq in islice(room.present.pins(before), limit)]
+            return PinPage(0, [])
+        log, present = room.log, room.present
+        pinned = [log[seq - 1] for seq in islice(present.pins(before), limit)]
+        return PinPage(len(log), [(entry, present.fold(entry, log, user_id)) for entry in pinned])
 
     async def read_state(
         self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
@@ -375,6 +371,27 @@ def _membership(room: StoredRoom, user_id: str) -> Membership:
         member.row.read_seq,
         member.read_n,
     )
+
+
+def _log_page(
+    room: StoredRoom, before: int | None, after: int | None, around: int | None, limit: int
+) -> HistoryPage:
+    head = len(room.log)
+    if after is not None:
+        lowest, highest = after + 1, after
+        start, end = after, after + limit
+    elif around is not None:
+        lowest, highest = around, around - 1
+        older, newer = around_limits(limit)
+        start, end = min(around - 1, head) - older, around - 1 + newer
+    else:
+        before = head + 1 if before is None else before
+        lowest, highest = before, before - 1
+        end = min(before - 1, head)
+        start = end - limit
+    bounds = Bounds(room.epoch, 1 if head else 0, head, head)
+    items = room.log[max(0, start) : max(0, end)]
+    return make_page(bounds, items, lowest=lowest, highest=highest)
 
 
 def _thread_page(

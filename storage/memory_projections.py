@@ -131,7 +131,7 @@ class Projections:
         keys = sorted(key for key in reactions if emoji is None or key[0] == emoji)
         return [reactions[key] for key in (keys if after is None else keys[bisect_right(keys, after) :])]
 
-    def pins(self, before: int | None) -> Iterable[tuple[int, int]]:
-        """Pins, the latest first: the event that pinned, and the message."""
+    def pins(self, before: int | None) -> Iterable[int]:
+        """Pinned messages, the latest pin first."""
         pins = ((facts.pin_seq, seq) for seq, facts in self._facts.items() if facts.pin_seq is not None)
-        return ((pin, seq) for pin, seq in sorted(pins, reverse=True) if before is None or pin < before)
+        return (seq for pin, seq in sorted(pins, reverse=True) if before is None or pin < before)

@@ -6,7 +6,7 @@ would all be equal, and the common one is made once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, NewType
 
 RoomId = NewType("RoomId", int)
@@ -202,50 +202,12 @@ class Activation:
     state: Sequence[StateRow] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryPage:
-    """Events in order of seq, and what is known of the log around them.
-
-    Attributes:
-        more_before: older events exist before the first item.
-        more_after: newer stored events exist after the last item.
-        epoch: the room's present epoch.
-        durable_seq: the last stored seq at the time of the read.
-    """
-
-    items: Sequence[LogEntry]
-    more_before: bool
-    more_after: bool
-    epoch: int
-    durable_seq: int
-
-
-class KnownCid(NamedTuple):
-    """Where an idempotency key was first stored, and with what; a `body` that was erased is None."""
-
-    seq: int
-    epoch: int
-    at_ms: int
-    body: str | None
-    kind: str = "message"
-    data: str | None = None
-
-
 class ReactionCount(NamedTuple):
     """How many reacted to a message with an emoji; `own_seq` is the reaction of the user who asks, if any."""
 
     emoji: str
     total: int
     own_seq: int | None
-
-
-class ReactionRow(NamedTuple):
-    """One user's reaction."""
-
-    emoji: str
-    user_id: str
-    name: str
-    seq: int
 
 
 class FoldedMessage(NamedTuple):
@@ -280,6 +242,46 @@ class FoldedMessage(NamedTuple):
     reactions: Sequence[ReactionCount]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPage:
+    """Events in order of seq, and what is known of the log around them.
+
+    Attributes:
+        more_before: older events exist before the first item.
+        more_after: newer stored events exist after the last item.
+        epoch: the room's present epoch.
+        durable_seq: the last stored seq at the time of the read.
+        folded: where it was asked for, the present of the items by seq, as of `durable_seq`.
+    """
+
+    items: Sequence[LogEntry]
+    more_before: bool
+    more_after: bool
+    epoch: int
+    durable_seq: int
+    folded: Mapping[int, FoldedMessage] = field(default_factory=dict[int, FoldedMessage])
+
+
+class KnownCid(NamedTuple):
+    """Where an idempotency key was first stored, and with what; a `body` that was erased is None."""
+
+    seq: int
+    epoch: int
+    at_ms: int
+    body: str | None
+    kind: str = "message"
+    data: str | None = None
+
+
+class ReactionRow(NamedTuple):
+    """One user's reaction."""
+
+    emoji: str
+    user_id: str
+    name: str
+    seq: int
+
+
 class FoldedPage(NamedTuple):
     """The present of some events: all that was stored up to `durable_seq`, and nothing after it."""
 
@@ -287,11 +289,11 @@ class FoldedPage(NamedTuple):
     messages: Mapping[int, FoldedMessage]
 
 
-class PinRow(NamedTuple):
-    """A pinned message and the event that pinned it."""
+class PinPage(NamedTuple):
+    """Pinned messages, each with its present, as of `durable_seq`."""
 
-    pin_seq: int
-    entry: LogEntry
+    durable_seq: int
+    pins: Sequence[tuple[LogEntry, FoldedMessage]]
 
 
 class StatePage(NamedTuple):

@@ -20,7 +20,7 @@ from storage.model import (
     MemberRow,
     MembershipPage,
     NewRoom,
-    PinRow,
+    PinPage,
     ReactionRow,
     Receipt,
     RoomId,
@@ -112,12 +112,14 @@ class PostgresStore:
         after: int | None = None,
         around: int | None = None,
         thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
-        return await self._database.read(
-            read_history, room_id, before, after, around, thread, limit, timeout_s=self._read_s
-        )
+        read = (room_id, before, after, around, thread, limit)
+        if fold_for is None:
+            return await self._database.read(read_history, *read, timeout_s=self._read_s)
+        return await self._database.snapshot(projections.read_folded, read, fold_for, timeout_s=self._read_s)
 
     async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
         """See `Store.fold_messages`."""
@@ -133,10 +135,10 @@ class PostgresStore:
             projections.list_reactions, room_id, seq, emoji, after, limit, timeout_s=self._read_s
         )
 
-    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
         """See `Store.list_pins`."""
-        return await self._database.read(
-            projections.list_pins, room_id, before, limit, timeout_s=self._read_s
+        return await self._database.snapshot(
+            projections.list_pins, room_id, user_id, before, limit, timeout_s=self._read_s
         )
 
     async def read_state(

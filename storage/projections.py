@@ -5,15 +5,17 @@ so that what it gives and the seq as of which it holds are of one snapshot.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from storage.database import Tx
-from storage.history import ENTRY_COLUMNS, NO_BOUND
+from storage.history import ENTRY_COLUMNS, NO_BOUND, read_history
 from storage.model import (
     FoldedMessage,
     FoldedPage,
+    HistoryPage,
     LogEntry,
-    PinRow,
+    PinPage,
     ReactionCount,
     ReactionRow,
     RoomId,
@@ -67,7 +69,7 @@ WHERE room_id = $1 AND of_seq = $2 AND emoji = $3 AND user_id > $4 ORDER BY user
 """
 
 LIST_PINS: Final = f"""
-SELECT f.pin_seq, {_LOG_COLUMNS}
+SELECT {_LOG_COLUMNS}
 FROM (
     SELECT seq, pin_seq FROM message_facts
     WHERE room_id = $1 AND pin_seq < $2 AND pin_seq IS NOT NULL ORDER BY pin_seq DESC LIMIT $3
@@ -112,9 +114,23 @@ async def list_reactions(
     return await tx.fetch_as(ReactionRow, LIST_REACTIONS_WITH, room_id, seq, emoji, after_user, limit)
 
 
-async def list_pins(tx: Tx, room_id: RoomId, before: int | None, limit: int) -> Sequence[PinRow]:
-    """Pinned messages, the latest pin first."""
-    return await tx.fetch_as(_pin, LIST_PINS, room_id, NO_BOUND if before is None else before, limit)
+async def list_pins(tx: Tx, room_id: RoomId, user_id: str, before: int | None, limit: int) -> PinPage:
+    """Pinned messages, the latest pin first; in the snapshot that the caller has opened."""
+    entries = await tx.fetch_as(LogEntry, LIST_PINS, room_id, NO_BOUND if before is None else before, limit)
+    folded = await fold_messages(tx, room_id, [entry.seq for entry in entries], user_id)
+    return PinPage(folded.durable_seq, [(entry, folded.messages[entry.seq]) for entry in entries])
+
+
+async def read_folded(
+    tx: Tx,
+    read: tuple[RoomId, int | None, int | None, int | None, int | None, int],
+    user_id: str,
+) -> HistoryPage:
+    """A page with its messages' present, in the snapshot that the caller has opened; see `Store.history`."""
+    page = await read_history(tx, *read)
+    seqs = [entry.seq for entry in page.items if entry.kind == "message"]
+    folded = await fold_messages(tx, read[0], seqs, user_id) if seqs else FoldedPage(0, {})
+    return replace(page, folded=folded.messages)
 
 
 async def read_state(tx: Tx, room_id: RoomId, key: str | None, after: str | None, limit: int) -> StatePage:
@@ -160,10 +176,6 @@ def _folded(  # noqa: PLR0913, PLR0917  one argument per column
         thread_last,
         reactions,
     )
-
-
-def _pin(pin_seq: int, *columns: object) -> PinRow:
-    return PinRow(pin_seq, LogEntry._make(columns))
 
 
 def _state(

@@ -17,7 +17,7 @@ from storage.model import (
     MemberRow,
     MembershipPage,
     NewRoom,
-    PinRow,
+    PinPage,
     ReactionRow,
     Receipt,
     RoomId,
@@ -88,11 +88,13 @@ class Store(Protocol):
         after: int | None = None,
         around: int | None = None,
         thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """At most `limit` events below, above or around a seq; with none of the three, the latest.
 
-        With `thread` only the messages of the thread that begins at that seq, which is not one of them.
+        With `thread` only the messages of the thread that begins at that seq, which is not one of them. With
+        `fold_for` the page has the present of its messages, too, as that user sees them.
 
         `before` and `after` are exclusive; `around` is included, with about half of the page on
         either side. Items are always in rising order of seq. An unknown room has an empty page.
@@ -116,8 +118,8 @@ class Store(Protocol):
         """
         ...
 
-    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
-        """Pinned messages, the latest pin first, those that were pinned before the event `before`."""
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
+        """Pinned messages as a user sees them, the latest pin first, those of pins before `before`."""
         ...
 
     async def read_state(

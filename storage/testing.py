@@ -15,7 +15,7 @@ from storage.model import (
     MemberRow,
     MembershipPage,
     NewRoom,
-    PinRow,
+    PinPage,
     ReactionRow,
     Receipt,
     RoomId,
@@ -92,13 +92,20 @@ class FaultyStore:
         after: int | None = None,
         around: int | None = None,
         thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         return await self._call(
             "history",
             lambda: self.store.history(
-                room_id, before=before, after=after, around=around, thread=thread, limit=limit
+                room_id,
+                before=before,
+                after=after,
+                around=around,
+                thread=thread,
+                fold_for=fold_for,
+                limit=limit,
             ),
         )
 
@@ -117,10 +124,10 @@ class FaultyStore:
             lambda: self.store.list_reactions(room_id, seq, emoji=emoji, after=after, limit=limit),
         )
 
-    async def list_pins(self, room_id: RoomId, *, before: int | None, limit: int) -> Sequence[PinRow]:
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
         """See `Store.list_pins`."""
         return await self._call(
-            "list_pins", lambda: self.store.list_pins(room_id, before=before, limit=limit)
+            "list_pins", lambda: self.store.list_pins(room_id, user_id=user_id, before=before, limit=limit)
         )
 
     async def read_state(

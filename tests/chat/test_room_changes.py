@@ -252,11 +252,14 @@ def test_a_message_takes_twenty_different_emoji() -> None:
 
 
 def test_an_erased_text_is_shown_to_nobody() -> None:
-    """Neither the message's nor its edits', to whoever subscribes after the deletion; others stay."""
+    """Neither the message's nor its edits', to who subscribes when the deletion is stored; others stay."""
     state = room()
     made(state, edit(1, "better"))
     made(state, edit(2, "other"))
-    made(state, delete(1))
+    gone = made(state, delete(1))
+    shown = state.catch_up(None, 50).entries
+    assert [one.body for one in shown] == ["body 1", "body 2", "better", "other", None], "not stored yet"
+    state.progress.durable_seq = gone.seq
     shown = state.catch_up(None, 50).entries
     assert [one.body for one in shown] == [None, "body 2", None, "other", None]
     assert [one.kind for one in shown] == ["message", "message", "edit", "edit", "delete"]
@@ -266,7 +269,11 @@ def test_a_deletion_that_turns_out_void_gives_the_text_back() -> None:
     """It is as if nobody had asked for it: the message can be edited."""
     state = room()
     gone = made(state, delete(1))
+    state.progress.durable_seq = gone.seq
+    state.progress.unsettled.add(gone.seq)
+    assert state.catch_up(None, 50).entries[0].body == "body 1"
     state.void(gone.seq)
+    state.progress.unsettled.clear()
     assert state.catch_up(None, 50).entries[0].body == "body 1"
     assert made(state, edit(1)).data == '{"of":1,"version":2}'
 
@@ -347,6 +354,7 @@ def test_the_room_knows_better_what_came_since() -> None:
     assert made(state, react(1, remove=True), stored=later).kind == "react"
     assert made(state, delete(1), "u_mod", stored=page).kind == "delete"
     assert refused(state, react(1), stored=page).code is ErrorCode.NOT_FOUND
+    state.progress.durable_seq = state.head_seq
     shown = state.catch_up(None, 50).entries
     assert [one.body for one in shown if one.kind == "edit"] == [None, None]
 

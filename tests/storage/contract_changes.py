@@ -68,7 +68,7 @@ class ChangeContract:
         assert bodies(await read_log(store, room)) == [None, "other", None, None, None, None]
         found = await _fold(store, room, 1)
         assert (found.body, found.delete_seq, found.pin_seq, found.reactions) == (None, 6, None, [])
-        assert await store.list_pins(room, before=None, limit=9) == []
+        assert (await store.list_pins(room, user_id="u_ann", before=None, limit=9)).pins == []
         assert await store.list_reactions(room, 1, emoji=None, after=None, limit=9) == []
         known = await store.find_cids(room, "u_ann", ["k", "e"])
         assert {cid: (where.seq, where.body, where.kind) for cid, where in known.items()} == {
@@ -162,9 +162,31 @@ class ChangeContract:
         batch.append(changed(room, 7, "pin", '{"of":2,"remove":true}'))
         await store.append(batch)
 
-        assert list(await store.list_pins(room, before=None, limit=9)) == [(5, batch[0]), (4, batch[2])]
-        assert list(await store.list_pins(room, before=None, limit=1)) == [(5, batch[0])]
-        assert list(await store.list_pins(room, before=5, limit=9)) == [(4, batch[2])]
+        for before, limit, expected in ((None, 9, [(1, 5), (3, 4)]), (None, 1, [(1, 5)]), (5, 9, [(3, 4)])):
+            page = await store.list_pins(room, user_id="u_ann", before=before, limit=limit)
+            assert page.durable_seq == 7
+            assert [(entry.seq, folded.pin_seq) for entry, folded in page.pins] == expected
+            assert [entry for entry, _ in page.pins] == [batch[entry.seq - 1] for entry, _ in page.pins]
+
+    async def test_a_page_may_have_the_present_of_its_messages(self, store: Store) -> None:
+        """Of those that are in it, and of no other event."""
+        room = await owned_room(store)
+        batch = [
+            message(room, 1, body="a"),
+            message(room, 2, body="b", thread=1),
+            changed(room, 3, "edit", '{"of":1,"version":2}', body="c"),
+            changed(room, 4, "react", '{"of":2,"emoji":"x"}'),
+        ]
+        await store.append(batch)
+
+        page = await store.history(room, after=0, fold_for="u_ann", limit=3)
+        assert list(page.items) == batch[:3]
+        assert page.folded == (await store.fold_messages(room, [1, 2], user_id="u_ann")).messages
+        assert (await store.history(room, limit=9)).folded == {}
+        thread = await store.history(room, thread=1, fold_for="u_bob", limit=9)
+        assert thread.folded == (await store.fold_messages(room, [2], user_id="u_bob")).messages
+        empty = await store.history(room, after=3, fold_for="u_ann", limit=9)
+        assert (list(empty.items), empty.folded) == (batch[3:], {})
 
     async def test_a_thread_is_read_as_a_log_of_its_own(self, store: Store) -> None:
         """Its pages have their own ends, and its root knows how many there are."""
