@@ -222,7 +222,7 @@ class MemoryStore:
         if room is None:
             return PinPage(0, [])
         log, present = room.log, room.present
-        pinned = [log[seq - 1] for seq in islice(present.pins(before), limit)]
+        pinned = [log[seq - 1] for seq in islice(present.pins(before), limit) if seq <= len(log)]
         return PinPage(len(log), [(entry, present.fold(entry, log, user_id)) for entry in pinned])
 
     async def read_state(

@@ -69,7 +69,9 @@ def judge_key(entry: LogEntry, first: LogEntry) -> Receipt:
 
 
 def erase(room: StoredRoom, seq: int) -> None:
-    """Empty a text; the entry keeps its place and its key."""
+    """Empty a text, where there is one; the entry keeps its place and its key."""
+    if seq > len(room.log):
+        return
     entry = room.log[seq - 1]
     erased = room.log[seq - 1] = entry._replace(body=None)
     if entry.cid is not None and room.cids.get((entry.by, entry.cid)) is entry:

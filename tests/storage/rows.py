@@ -54,9 +54,10 @@ def changed(
     body: str | None = None,
     by: str = "u_ann",
     cid: str | None = None,
+    epoch: int = 1,
 ) -> LogEntry:
     """A change of a message, or of the shared state."""
-    return LogEntry(room_id, seq, 1, AT_MS + seq, kind, by, by.upper(), seq, cid, body, None, None, data)
+    return LogEntry(room_id, seq, epoch, AT_MS + seq, kind, by, by.upper(), seq, cid, body, None, None, data)
 
 
 def void(entry: LogEntry) -> LogEntry:
