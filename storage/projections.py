@@ -65,7 +65,8 @@ WHERE room_id = $1 AND of_seq = $2 AND (emoji, user_id) > ($3, $4) ORDER BY emoj
 """
 LIST_REACTIONS_WITH: Final = """
 SELECT emoji, user_id, user_name, seq FROM reactions
-WHERE room_id = $1 AND of_seq = $2 AND emoji = $3 AND user_id > $4 ORDER BY user_id LIMIT $5
+WHERE room_id = $1 AND of_seq = $2 AND (emoji, user_id) > ($3, $4) AND emoji = $6
+ORDER BY emoji, user_id LIMIT $5
 """
 
 LIST_PINS: Final = f"""
@@ -106,12 +107,10 @@ async def list_reactions(
     tx: Tx, room_id: RoomId, seq: int, emoji: str | None, after: tuple[str, str] | None, limit: int
 ) -> Sequence[ReactionRow]:
     """Who reacted, by emoji and user; an emoji and an id are never empty, so empty ones are before all."""
-    after_emoji, after_user = after or ("", "")
+    args = (room_id, seq, *(after or ("", "")), limit)
     if emoji is None:
-        return await tx.fetch_as(ReactionRow, LIST_REACTIONS, room_id, seq, after_emoji, after_user, limit)
-    if after_emoji not in {"", emoji}:
-        after_user = ""
-    return await tx.fetch_as(ReactionRow, LIST_REACTIONS_WITH, room_id, seq, emoji, after_user, limit)
+        return await tx.fetch_as(ReactionRow, LIST_REACTIONS, *args)
+    return await tx.fetch_as(ReactionRow, LIST_REACTIONS_WITH, *args, emoji)
 
 
 async def list_pins(tx: Tx, room_id: RoomId, user_id: str, before: int | None, limit: int) -> PinPage:

@@ -153,6 +153,8 @@ class ChangeContract:
         assert await store.list_reactions(room, 1, emoji=None, after=("a", "u_ann"), limit=1) == rows[1:2]
         assert await store.list_reactions(room, 1, emoji="z", after=None, limit=1) == rows[1:2]
         assert await store.list_reactions(room, 1, emoji="z", after=("z", "u_ann"), limit=9) == rows[2:]
+        assert await store.list_reactions(room, 1, emoji="z", after=("a", "u_bob"), limit=9) == rows[1:]
+        assert await store.list_reactions(room, 1, emoji="a", after=("z", "u_ann"), limit=9) == []
 
     async def test_pins_are_listed_the_latest_first(self, store: Store) -> None:
         """With their messages; what was unpinned is not there."""

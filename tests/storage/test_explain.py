@@ -65,7 +65,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "history.thread_around": (history.THREAD_AROUND, ["1", "100100", "25", "25", "7"]),
     "projections.fold": (projections.FOLD, ["1", "{1,2,3}", "u_5"]),
     "projections.reactions": (projections.LIST_REACTIONS, ["1", "5", "e1", "u_5", "50"]),
-    "projections.reactions_with": (projections.LIST_REACTIONS_WITH, ["1", "5", "e1", "u_5", "50"]),
+    "projections.reactions_with": (projections.LIST_REACTIONS_WITH, ["1", "5", "e1", "u_5", "50", "e1"]),
     "projections.pins": (projections.LIST_PINS, ["1", "200100", "50"]),
     "projections.state": (projections.READ_STATE, ["1", "k1", "50"]),
     "projections.state_key": (projections.READ_STATE_KEY, ["1", "k1"]),
