@@ -1,8 +1,9 @@
 """PURE: what was done to the messages that a room still remembers: the present of each, folded from the log.
 
 A message of the tail needs no look into storage: whatever was done to it came after it, so that is in the
-tail, too. Of an older one storage knows all up to some seq (`FoldedPage.durable_seq`); what came after that
-is in the tail, or the tail has gone on and storage must be asked again.
+tail, too. When it leaves the tail its facts, or its author alone when nothing was done to it, are remembered
+for a while longer. Of an older one storage knows all up to some seq (`FoldedPage.durable_seq`); what came
+after that is in the tail, or the tail has gone on and storage must be asked again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ class MessageFacts:
 
     Attributes:
         author: who wrote it.
-        body: the present text; None when it was erased.
+        body: the present text; None when it was erased, or is not remembered.
         version: 1, and one more with each edit.
         delete_seq: the event that deleted it; None: it is there.
         pin_seq: the event that pinned it; None: it is not pinned.
@@ -106,24 +107,24 @@ class TailFacts:
 
     Args:
         tail: the room's latest entries, oldest first.
+        remembered: how many seqs below the tail are remembered, at 100 bytes each.
 
     Attributes:
         erased: seqs of the messages and edits in the tail that were deleted, and the event that did it: once
             that is stored their texts are not to be shown any more.
     """
 
-    __slots__ = ("_changes", "_facts", "erased")
+    __slots__ = ("_authors", "_changes", "_facts", "_remembered", "erased")
 
-    def __init__(self, tail: Iterable[LogEntry]) -> None:
+    def __init__(self, tail: Iterable[LogEntry], *, remembered: int) -> None:
+        self._remembered = remembered
         self._changes: dict[int, tuple[LogEntry, _Data]] = {}
-        # Of messages of the tail to which something was done.
+        # Of messages to which something was done.
         self._facts: dict[int, MessageFacts] = {}
+        # Of messages that have left the tail.
+        self._authors: dict[int, str] = {}
         self.erased: dict[int, int] = {}
         self._fold(tail)
-
-    def __bool__(self) -> bool:
-        """Whether it holds anything: most rooms' tails are messages and nothing else."""
-        return bool(self._changes) or bool(self._facts)
 
     def _fold(self, tail: Iterable[LogEntry]) -> None:
         messages: dict[int, LogEntry] = {}
@@ -142,9 +143,13 @@ class TailFacts:
     def _record(self, entry: LogEntry, data: _Data, message: LogEntry | None) -> None:
         self._changes[entry.seq] = (entry, data)
         facts = self._facts.get(data.of)
-        if message is not None:
-            if facts is None:
-                facts = self._facts[data.of] = MessageFacts(message.by, message.body)
+        if facts is None:
+            if message is not None:
+                facts = MessageFacts(message.by, message.body)
+            elif data.of in self._authors:
+                facts = MessageFacts(self._authors[data.of], None)
+        if facts is not None:
+            self._facts[data.of] = facts
             facts.take(entry, data)
         if entry.kind == KIND_DELETE:
             if message is not None:
@@ -153,20 +158,31 @@ class TailFacts:
                 if change.kind == KIND_EDIT and of.of == data.of:
                     self.erased[seq] = entry.seq
 
-    def forget(self, seq: int) -> None:
-        """The entry at a seq has left the tail."""
-        self._changes.pop(seq, None)
-        self._facts.pop(seq, None)
-        self.erased.pop(seq, None)
+    def leave(self, entry: LogEntry) -> None:
+        """An entry has left the tail; the oldest of those that have is forgotten."""
+        seq = entry.seq
+        if entry.kind == "message":
+            self._authors[seq] = entry.by
+        else:
+            self._changes.pop(seq, None)
+        if self.erased:
+            self.erased.pop(seq, None)
+        forgotten = seq - self._remembered
+        self._authors.pop(forgotten, None)
+        if self._facts:
+            self._facts.pop(forgotten, None)
 
-    def void(self, seq: int, tail: Iterable[LogEntry]) -> None:
+    def void(self, seq: int, tail: Sequence[LogEntry]) -> None:
         """The event at a seq turned out void.
 
         Args:
             seq: which.
             tail: after it was made void there.
         """
-        if seq in self._changes or seq in self._facts:
+        is_old = not tail or seq < tail[0].seq
+        if is_old or seq in self._changes or seq in self._facts:
+            # What older messages were before cannot be told from the tail.
+            self._authors.clear()
             self._changes.clear()
             self._facts.clear()
             self.erased.clear()
@@ -187,9 +203,6 @@ class TailFacts:
         Raises:
             LookupError: there is no message at this seq.
         """
-        facts = self._facts.get(seq)
-        if facts is not None:
-            return facts
         if not 0 < seq <= head_seq:
             raise LookupError(seq)
         first = head_seq - len(tail) + 1
@@ -197,9 +210,10 @@ class TailFacts:
             entry = tail[seq - first]
             if entry.kind != "message":
                 raise LookupError(seq)
-            return MessageFacts(entry.by, entry.body)
+            return self._facts.get(seq) or MessageFacts(entry.by, entry.body)
         if stored is None or stored.durable_seq + 1 < first:
-            return None
+            author = self._authors.get(seq)
+            return self._facts.get(seq) or (None if author is None else MessageFacts(author, None))
         folded = stored.messages.get(seq)
         if folded is None or folded.kind != "message":
             raise LookupError(seq)

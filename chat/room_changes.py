@@ -88,10 +88,12 @@ def order_change(
     if facts is None:
         if stored is None:
             return LookUp(request.seq)
-        raise Refused(ErrorCode.BUSY, "the room is too far ahead", retry_after_s=0.25)
+        raise _too_far_ahead()
     decided = _decide(state, request, facts, by)
-    if isinstance(decided, Done):
+    if isinstance(decided, Done) or (isinstance(decided, LookUp) and stored is None):
         return decided
+    if isinstance(decided, LookUp):
+        raise _too_far_ahead()
     return state.order_change(
         KIND_OF[type(request)],
         by=by,
@@ -103,9 +105,14 @@ def order_change(
     )
 
 
+def _too_far_ahead() -> Refused:
+    """While storage was asked more has happened than the room remembers."""
+    return Refused(ErrorCode.BUSY, "the room is too far ahead", retry_after_s=0.25)
+
+
 def _decide(
     state: RoomState, request: Edit | Delete | React | Pin, facts: MessageFacts, by: str
-) -> dict[str, object] | Done:
+) -> dict[str, object] | Done | LookUp:
     """The event's fields besides `of`."""
     if isinstance(request, Delete):
         if by != facts.author and not _moderates(state, by):
@@ -122,6 +129,9 @@ def _decide(
     match request:
         case Edit():
             if request.if_version is not None and request.if_version != facts.version:
+                if facts.body is None:
+                    # Who comes too late hears what is there.
+                    return LookUp(request.seq)
                 raise Refused(
                     ErrorCode.CONFLICT,
                     f"the message has version {facts.version}",

@@ -23,6 +23,8 @@ from storage.model import Activation, EpochStart, FoldedPage, LogEntry, MemberRo
 
 KIND_MESSAGE: Final = "message"
 KIND_VOID: Final = "void"
+REMEMBERED_TAILS: Final = 4
+"""So many times the tail's length of older messages may be changed without a look into storage."""
 
 
 class Twin(Protocol):
@@ -126,7 +128,7 @@ class RoomState:
         self._by_cid: dict[tuple[str, str], LogEntry] = {
             (entry.by, entry.cid): entry for entry in activation.tail if entry.cid is not None
         }
-        self.facts = TailFacts(self.tail)
+        self.facts = TailFacts(self.tail, remembered=REMEMBERED_TAILS * tail_events)
         self.shared = SharedState(activation.state)
         # Made by the first message with a sign in it.
         self._names: MemberNames | None = None
@@ -332,8 +334,7 @@ class RoomState:
             old = tail.popleft()
             if old.cid is not None and self._by_cid.get((old.by, old.cid)) is old:
                 del self._by_cid[old.by, old.cid]
-            if self.facts:
-                self.facts.forget(old.seq)
+            self.facts.leave(old)
 
     def void(self, seq: int) -> None:
         """Take note that the event at `seq` was committed as `void`: it carries nothing, and frees its cid.

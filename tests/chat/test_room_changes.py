@@ -385,17 +385,66 @@ def test_the_next_life_knows_what_was_done_to_its_tail() -> None:
     assert refused(after, edit(2)).code is ErrorCode.NOT_FOUND
 
 
-def test_what_leaves_the_tail_is_forgotten() -> None:
-    """The facts of a message go with it; those of others stay."""
-    state = room(tail_events=4)
-    made(state, edit(1, "a"))
-    made(state, edit(2, "b"))
-    state.progress.durable_seq = 100
-    for number in range(3):
+def say(state: RoomState, count: int) -> None:
+    """So many messages more, all of them stored."""
+    for _ in range(count):
+        state.progress.durable_seq = state.head_seq
         state.order_message(
-            by="u_ann", name="ann", cid=f"n{number}", body="x", reply_to=None, thread=None, now_ms=AT_MS
+            by="u_ann",
+            name="ann",
+            cid=f"n{state.head_seq}",
+            body="x",
+            reply_to=None,
+            thread=None,
+            now_ms=AT_MS,
         )
-    assert [one.seq for one in state.tail] == [4, 5, 6, 7]
+
+
+def remembers(state: RoomState, seq: int) -> bool:
+    """Whether a message may be changed without asking storage."""
+    try:
+        return not isinstance(change(state, react(seq, "none", remove=True)), LookUp)
+    except Refused:
+        return True
+
+
+def test_what_leaves_the_tail_is_remembered_for_a_while() -> None:
+    """Four times as long as the tail: what was done to it, and who wrote it; then storage is asked."""
+    state = room(tail_events=2)
+    made(state, edit(1, "a"))
+    made(state, react(1), "u_bob")
+    say(state, 5)
+    assert state.tail[0].seq == 8
+    assert made(state, edit(1, "b")).data == '{"of":1,"version":3}'
+    assert isinstance(change(state, react(1), "u_bob"), Done)
+    assert made(state, edit(2, "c")).data == '{"of":2,"version":2}'
+    assert refused(state, edit(2), "u_bob").code is ErrorCode.FORBIDDEN
+    for _ in range(20):
+        say(state, 1)
+        left = state.tail[0].seq - 1
+        assert [remembers(state, seq) for seq in (1, 2)] == [seq > left - 8 for seq in (1, 2)]
+    assert not remembers(state, 2)
+
+
+def test_the_text_of_an_older_message_is_looked_up_for_who_comes_too_late() -> None:
+    """Its author and its version are remembered, its text is not."""
+    state = room(tail_events=2)
+    say(state, 3)
+    assert change(state, edit(1, if_version=7)) == LookUp(1)
+    page = FoldedPage(state.head_seq, {1: folded(1)})
+    assert refused(state, edit(1, if_version=7), stored=page).current == {"value": "stored", "version": 1}
+    late = FoldedPage(1, {1: folded(1)})
+    assert refused(state, edit(1, if_version=7), stored=late).code is ErrorCode.BUSY
+    assert made(state, edit(1, if_version=1), stored=late).data == '{"of":1,"version":2}'
+
+
+def test_a_void_makes_the_room_forget_what_it_cannot_fold_anew() -> None:
+    """Of older messages storage is asked; also when the void has left the tail before it was known."""
+    state = room(tail_events=2)
+    reacted = made(state, react(1), "u_bob")
+    say(state, 4)
+    assert isinstance(change(state, react(1), "u_bob"), Done)
+    state.void(reacted.seq)
+    assert change(state, react(1), "u_bob") == LookUp(1)
     assert change(state, edit(2)) == LookUp(2)
-    page = FoldedPage(3, {2: folded(2)})
-    assert made(state, edit(2), stored=page).data == '{"of":2,"version":3}'
+    assert made(state, edit(state.tail[0].seq)).kind == "edit"

@@ -14,7 +14,7 @@ from tests.sim.harness import CODECS, Envelope, Sim, SimClient, open_sim, virtua
 both = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
 
 FAST: Final = Config(rate_limits=False)
-SHORT: Final = Config(rate_limits=False, room_tail_events=4)
+SHORT: Final = Config(rate_limits=False, room_tail_events=1)
 
 
 def items(answer: Envelope) -> list[dict[str, object]]:
@@ -517,7 +517,7 @@ async def test_a_database_that_is_away_delays_only_what_needs_it() -> None:
 @virtual_time
 async def test_a_full_line_of_look_ups_is_busy() -> None:
     """So many old messages at once wait; the rest is told to come back. Each is answered once."""
-    async with open_sim(Config(rate_limits=False, room_tail_events=4, session_mailbox=8)) as sim:
+    async with open_sim(Config(rate_limits=False, room_tail_events=1, session_mailbox=8)) as sim:
         (ann,) = await sim.join("tea", "ann")
         await say(ann, "one", *"abcdef")
         sim.faults["fold_messages"] = Fault(before_s=1.0)
