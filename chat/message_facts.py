@@ -6,6 +6,7 @@ for a while longer. Of an older one storage knows all up to some seq (`FoldedPag
 after that is in the tail, or the tail has gone on and storage must be asked again.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -107,7 +108,7 @@ class TailFacts:
 
     Args:
         tail: the room's latest entries, oldest first.
-        remembered: how many seqs below the tail are remembered, at 100 bytes each.
+        remembered: how many seqs below the tail are remembered.
 
     Attributes:
         erased: seqs of the messages and edits in the tail that were deleted, and the event that did it: once
@@ -121,10 +122,15 @@ class TailFacts:
         self._changes: dict[int, tuple[LogEntry, _Data]] = {}
         # Of messages to which something was done.
         self._facts: dict[int, MessageFacts] = {}
-        # Of messages that have left the tail.
-        self._authors: dict[int, str] = {}
+        # Of the entries just below the tail, in order; empty for what is no message.
+        self._authors: deque[str] = deque(maxlen=remembered)
         self.erased: dict[int, int] = {}
         self._fold(tail)
+
+    def _author(self, seq: int, first: int) -> str | None:
+        """Who wrote the message at a seq below the tail, which begins with `first`; None: not remembered."""
+        place = seq - (first - len(self._authors))
+        return (self._authors[place] or None) if 0 <= place < len(self._authors) else None
 
     def _fold(self, tail: Iterable[LogEntry]) -> None:
         messages: dict[int, LogEntry] = {}
@@ -133,26 +139,32 @@ class TailFacts:
                 messages[entry.seq] = entry
             elif entry.kind in KINDS_OF_MESSAGES and entry.data is not None:
                 data = _decode(entry.data)
-                self._record(entry, data, messages.get(data.of))
+                message = messages.get(data.of)
+                facts = None if message is None else MessageFacts(message.by, message.body)
+                self._record(entry, data, facts, in_tail=message is not None)
 
     def record(self, entry: LogEntry, tail: Sequence[LogEntry]) -> None:
         """Take in an event about a message that was just put at the end of the tail."""
         data = _decode(entry.data or "")
-        self._record(entry, data, _in_tail(tail, data.of))
+        first = tail[0].seq
+        self._record(entry, data, self._untouched(data.of, tail, first), in_tail=data.of >= first)
 
-    def _record(self, entry: LogEntry, data: _Data, message: LogEntry | None) -> None:
+    def _untouched(self, seq: int, tail: Sequence[LogEntry], first: int) -> MessageFacts | None:
+        """A remembered message to which nothing was done, its text if it is in the tail; None: no message."""
+        if seq >= first:
+            entry = tail[seq - first]
+            return MessageFacts(entry.by, entry.body) if entry.kind == "message" else None
+        author = self._author(seq, first)
+        return None if author is None else MessageFacts(author, None)
+
+    def _record(self, entry: LogEntry, data: _Data, untouched: MessageFacts | None, *, in_tail: bool) -> None:
         self._changes[entry.seq] = (entry, data)
-        facts = self._facts.get(data.of)
-        if facts is None:
-            if message is not None:
-                facts = MessageFacts(message.by, message.body)
-            elif data.of in self._authors:
-                facts = MessageFacts(self._authors[data.of], None)
+        facts = self._facts.get(data.of) or untouched
         if facts is not None:
             self._facts[data.of] = facts
             facts.take(entry, data)
         if entry.kind == KIND_DELETE:
-            if message is not None:
+            if in_tail:
                 self.erased[data.of] = entry.seq
             for seq, (change, of) in self._changes.items():
                 if change.kind == KIND_EDIT and of.of == data.of:
@@ -160,17 +172,12 @@ class TailFacts:
 
     def leave(self, entry: LogEntry) -> None:
         """An entry has left the tail; the oldest of those that have is forgotten."""
-        seq = entry.seq
-        if entry.kind == "message":
-            self._authors[seq] = entry.by
-        else:
+        self._authors.append(entry.by if entry.kind == "message" else "")
+        if self._facts or self._changes:
+            seq = entry.seq
             self._changes.pop(seq, None)
-        if self.erased:
+            self._facts.pop(seq - self._remembered, None)
             self.erased.pop(seq, None)
-        forgotten = seq - self._remembered
-        self._authors.pop(forgotten, None)
-        if self._facts:
-            self._facts.pop(forgotten, None)
 
     def void(self, seq: int, tail: Sequence[LogEntry]) -> None:
         """The event at a seq turned out void.
@@ -207,13 +214,12 @@ class TailFacts:
             raise LookupError(seq)
         first = head_seq - len(tail) + 1
         if seq >= first:
-            entry = tail[seq - first]
-            if entry.kind != "message":
+            facts = self._facts.get(seq) or self._untouched(seq, tail, first)
+            if facts is None:
                 raise LookupError(seq)
-            return self._facts.get(seq) or MessageFacts(entry.by, entry.body)
+            return facts
         if stored is None or stored.durable_seq + 1 < first:
-            author = self._authors.get(seq)
-            return self._facts.get(seq) or (None if author is None else MessageFacts(author, None))
+            return self._facts.get(seq) or self._untouched(seq, tail, first)
         folded = stored.messages.get(seq)
         if folded is None or folded.kind != "message":
             raise LookupError(seq)
@@ -222,8 +228,3 @@ class TailFacts:
             if data.of == seq and at > stored.durable_seq:
                 facts.take(entry, data)
         return facts
-
-
-def _in_tail(tail: Sequence[LogEntry], seq: int) -> LogEntry | None:
-    first = tail[0].seq
-    return tail[seq - first] if seq >= first else None
