@@ -21,6 +21,7 @@ import trio
 import trio_websocket
 
 from chat.backoff import Backoff
+from chat.client_changes import ClientChanges
 from chat.client_errors import (
     ClientClosed,
     ClientError,
@@ -42,7 +43,6 @@ from chat.client_options import (
     dial_tcp,
     split_url,
 )
-from chat.client_requests import ClientRequests
 from chat.client_session import ClientSession
 from chat.client_state import Envelope
 from chat.client_stream import ClientStream, close_frame, masked_frame
@@ -87,7 +87,7 @@ class _End:
     welcomed_at_s: float | None = None
 
 
-class Client(ClientRequests):
+class Client(ClientChanges):
     """One user's connection to a server, over as many sockets as it takes. Made by `open_client`.
 
     Attributes:

@@ -22,6 +22,7 @@ class RequestRefused(ClientError):
         temporary: whether the same request may work later.
         retry_after_s: when it may, in seconds from the answer.
         field: the request's field at fault.
+        current: for `conflict`, the `value` and `version` that are there; else empty.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class RequestRefused(ClientError):
         temporary: bool = False,
         retry_after_s: float | None = None,
         field: str | None = None,
+        current: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -39,6 +41,7 @@ class RequestRefused(ClientError):
         self.temporary = temporary
         self.retry_after_s = retry_after_s
         self.field = field
+        self.current = dict(current or {})
 
     @classmethod
     def from_envelope(cls, envelope: Mapping[str, object]) -> "RequestRefused":
@@ -51,6 +54,7 @@ class RequestRefused(ClientError):
             temporary=envelope.get("temporary") is True,
             retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
             field=field if isinstance(field, str) else None,
+            current={name: envelope[name] for name in ("value", "version") if name in envelope},
         )
 
 

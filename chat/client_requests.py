@@ -6,7 +6,8 @@ All of them raise `RequestRefused` for an `error`, `RequestTimeout` when there i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
@@ -18,9 +19,31 @@ from chat.client_state import Envelope
 from chat.outbound import Outgoing, Stored
 
 REPEATABLE: Final = frozenset(
-    {"ping", "history", "search", "rooms", "room", "members", "presence", "watch", "unwatch", "unsubscribe"}
+    {
+        "ping",
+        "history",
+        "search",
+        "rooms",
+        "room",
+        "members",
+        "reactions",
+        "pins",
+        "get",
+        "presence",
+        "watch",
+        "unwatch",
+        "unsubscribe",
+    }
 )
 """Doing it twice is doing it once: sent again by itself when the connection breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A field's value that is sent also when it is None."""
+
+    value: object
+
 
 CID_BITS: Final = 96
 """Unique per room and sender for ever: by the birthday bound one in a billion after 10^10 messages."""
@@ -54,25 +77,39 @@ class ClientRequests(ABC):
     def _check_open(self) -> None:
         """Raise what ended the client, if it has ended."""
 
-    async def request(self, t: str, *, timeout_s: float | None = None, **fields: object) -> Envelope:
+    async def request(
+        self,
+        t: str,
+        *,
+        timeout_s: float | None = None,
+        again: Mapping[str, object] | None = None,
+        **fields: object,
+    ) -> Envelope:
         """Send any request and return its `ok`. Without a connection it waits for one.
 
         Args:
             t: the request's type.
             timeout_s: for the answer, reconnecting included.
+            again: fields with which it may be sent again when the connection breaks; None: it may not, unless
+                doing it twice is doing it once (`REPEATABLE`).
             fields: the request's, without `id`; None counts as absent.
 
         Raises:
-            ConnectionLost: the connection broke, and repeating might not be the same (see `REPEATABLE`).
+            ConnectionLost: the connection broke, and repeating might not be the same.
         """
         self._check_open()
         request: Envelope = {"t": t}
-        request.update((name, value) for name, value in fields.items() if value is not None)
+        for name, value in fields.items():
+            if value is not None:
+                request[name] = value.value if isinstance(value, Given) else value
         deadline_s = trio.current_time() + (self._timeout_s if timeout_s is None else timeout_s)
         while True:
             reply = await self._ask(request, deadline_s)
             if reply is None:
                 self._check_open()
+                if again is not None:
+                    request |= again
+                    continue
                 if t in REPEATABLE:
                     continue
                 raise ConnectionLost(f"the connection broke before the answer to {t}")
@@ -297,11 +334,24 @@ class ClientRequests(ABC):
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
+        fold: bool = False,
         limit: int = 50,
     ) -> Envelope:
-        """A page of stored events: `items`, `next`, `prev`, `epoch`, `durable`. Give one seq, or none."""
+        """A page of stored events: `items`, `next`, `prev`, `epoch`, `durable`. Give one seq, or none.
+
+        With `thread` of the messages of the thread that begins at that seq; with `fold` the messages are as
+        they are now.
+        """
         return await self.request(
-            "history", room=room, before=before, after=after, around=around, limit=limit
+            "history",
+            room=room,
+            before=before,
+            after=after,
+            around=around,
+            thread=thread,
+            fold=fold or None,
+            limit=limit,
         )
 
     async def search(

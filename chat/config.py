@@ -15,7 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chat.config_issuers import Issuer
-from chat.protocol import BODY_MAX_BYTES
+from chat.json_value import VALUE_MAX_BYTES
+from chat.protocol import BODY_MAX_BYTES, EMOJIS_MAX
+from chat.shared_state import KEYS_MAX
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -396,6 +398,9 @@ class Config(BaseSettings):
         return {
             "frame_bytes": self.frame_max_bytes,
             "body_bytes": self.body_max_bytes,
+            "emojis": EMOJIS_MAX,
+            "state_keys": KEYS_MAX,
+            "state_value_bytes": VALUE_MAX_BYTES,
             "bad_frames": self.bad_frames_max,
             "subscriptions": self.subscriptions_max,
             "sessions": self.sessions_per_user_max,

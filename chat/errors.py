@@ -5,6 +5,7 @@ them: an error answers one request and the connection lives on; a close code end
 range says whether to come back.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
 
@@ -96,6 +97,7 @@ class Refused(ChatError):
         field: the request's field at fault, for `bad_request` and `too_large`.
         retry_after_s: when a temporary refusal may have passed, in seconds.
         request_id: the request's `id` where it could be read.
+        current: for `conflict`, the `value` and `version` that are there.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Refused(ChatError):
         field: str | None = None,
         retry_after_s: float | None = None,
         request_id: int | None = None,
+        current: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -113,6 +116,7 @@ class Refused(ChatError):
         self.field = field
         self.retry_after_s = retry_after_s
         self.request_id = request_id
+        self.current = current
 
 
 class Undecodable(ChatError):

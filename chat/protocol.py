@@ -16,6 +16,8 @@ SUBPROTOCOL_MSGPACK: Final = "parley.v1.msgpack"
 SUBPROTOCOL_JSON: Final = "parley.v1.json"
 
 BODY_MAX_BYTES: Final = 8192
+EMOJIS_MAX: Final = 20
+"""Different emoji on one message."""
 MAX_SEQ: Final = 2**53 - 1
 """The largest integer that JSON readers keep exact (RFC 8259, 6)."""
 
@@ -25,6 +27,10 @@ UserId = Annotated[str, Meta(pattern=r"^[ug]_[a-z2-7]{1,64}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Cid = Annotated[str, Meta(min_length=1, max_length=64)]
 Body = Annotated[str, Meta(min_length=1)]
+Version = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Emoji = Annotated[str, Meta(min_length=1, max_length=16)]
+"""Of which `chat.reaction_emoji` says whether it is one; the longest that there is has ten characters."""
+StateKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=256)]
 Position = tuple[Seq, Seq]
@@ -96,13 +102,99 @@ class Send(Request, frozen=True, tag="send"):
     retry: bool = False
 
 
+class Edit(Request, frozen=True, tag="edit"):
+    """Give a message of one's own another text."""
+
+    room: RoomName
+    seq: Seq
+    body: Body
+    if_version: Version | None = None
+    cid: Cid | None = None
+    retry: bool = False
+
+
+class Delete(Request, frozen=True, tag="delete"):
+    """Erase a message; its place in the order stays."""
+
+    room: RoomName
+    seq: Seq
+    reason: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    cid: Cid | None = None
+    retry: bool = False
+
+
+class React(Request, frozen=True, tag="react"):
+    """Put an emoji to a message, or take it back."""
+
+    room: RoomName
+    seq: Seq
+    emoji: Emoji
+    remove: bool = False
+    cid: Cid | None = None
+    retry: bool = False
+
+
+class Pin(Request, frozen=True, tag="pin"):
+    """Pin a message, or take the pin off."""
+
+    room: RoomName
+    seq: Seq
+    remove: bool = False
+    cid: Cid | None = None
+    retry: bool = False
+
+
+class SetState(Request, frozen=True, tag="set"):
+    """Set a key of the room's shared state; null removes it."""
+
+    room: RoomName
+    key: StateKey
+    value: object
+    if_version: Version | None = None
+    cid: Cid | None = None
+    retry: bool = False
+
+
+Change = Edit | Delete | React | Pin | SetState
+"""Requests that a room puts into its log besides messages."""
+
+
+class GetState(Request, frozen=True, tag="get"):
+    """One key of the room's shared state, or a page of them."""
+
+    room: RoomName
+    key: StateKey | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Reactions(Request, frozen=True, tag="reactions"):
+    """Who reacted to a message."""
+
+    room: RoomName
+    seq: Seq
+    emoji: Emoji | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Pins(Request, frozen=True, tag="pins"):
+    """What is pinned in a room."""
+
+    room: RoomName
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
 class History(Request, frozen=True, tag="history"):
-    """A page of stored events."""
+    """A page of stored events, of one thread with `thread`; with `fold` the present of its messages."""
 
     room: RoomName
     before: Seq | None = None
     after: Seq | None = None
     around: Seq | None = None
+    thread: Seq | None = None
+    fold: bool = False
     limit: Limit = 50
 
 
@@ -186,6 +278,14 @@ AnyRequest = (
     | Unsubscribe
     | Leave
     | Send
+    | Edit
+    | Delete
+    | React
+    | Pin
+    | SetState
+    | GetState
+    | Reactions
+    | Pins
     | History
     | Search
     | Rooms
@@ -208,6 +308,14 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Unsubscribe,
         Leave,
         Send,
+        Edit,
+        Delete,
+        React,
+        Pin,
+        SetState,
+        GetState,
+        Reactions,
+        Pins,
         History,
         Search,
         Rooms,
@@ -245,6 +353,8 @@ def error(refused: Refused) -> Envelope:
         envelope["retry_after"] = round(refused.retry_after_s, 3)
     if refused.field is not None:
         envelope["field"] = refused.field
+    if refused.current is not None:
+        envelope.update(refused.current)
     return envelope
 
 
@@ -284,6 +394,22 @@ def check_body(body: str, *, request_id: int, max_bytes: int) -> None:
         )
 
 
+def check_no_nul(request_id: int, **fields: str | None) -> None:
+    """Refuse texts with a NUL, which Postgres text cannot hold.
+
+    Raises:
+        Refused: `bad_request`, with the field.
+    """
+    for field, text in fields.items():
+        if text is not None and "\0" in text:
+            raise Refused(
+                ErrorCode.BAD_REQUEST,
+                f"the {field} holds a NUL character",
+                field=field,
+                request_id=request_id,
+            )
+
+
 def event(  # noqa: PLR0913  one argument per wire field
     *,
     room: str,
@@ -319,6 +445,11 @@ def event(  # noqa: PLR0913  one argument per wire field
             envelope["reply_to"] = reply_to
         if thread is not None:
             envelope["thread"] = thread
-    elif data is not None:
+    else:
+        if cid is not None:
+            envelope["cid"] = cid
+        if kind == "edit":
+            envelope["body"] = body
+    if data is not None:
         envelope.update(msgspec.json.decode(data, type=dict[str, object]))
     return envelope

@@ -6,16 +6,21 @@ small envelope and no turn of the room: that is why the room's `Progress` is mov
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
+import msgspec
 import structlog
 
 from actors import ActorDied, MailboxFull
 from chat.measures import Counts, Histogram
-from chat.protocol import ok
-from chat.room_messages import Published, RoomMessage, SendMessage, ServerEntry, Settled
+from chat.message_facts import KIND_EDIT, KIND_STATE
+from chat.room_messages import ChangeRoom, Published, RoomMessage, SendMessage, ServerEntry, Settled
 from storage.model import Entry, LogEntry, Receipt, RoomId, Stored
 
 log = structlog.stdlib.get_logger("chat.receipts")
+
+VERSIONED: Final = frozenset({KIND_EDIT, KIND_STATE})
+"""Events that give something a version."""
 
 
 class Receipts:
@@ -55,7 +60,7 @@ class Receipts:
         strict: dict[RoomId, int] = {}
         for result in results:
             entry, ticket, receipt = result
-            progress = ticket.progress if isinstance(ticket, SendMessage | ServerEntry) else None
+            progress = ticket.progress if isinstance(ticket, SendMessage | ChangeRoom | ServerEntry) else None
             if progress is not None and type(entry) is LogEntry:
                 if type(receipt) is Stored:
                     progress.durable_seq = entry.seq
@@ -66,6 +71,9 @@ class Receipts:
                         ticket.peer.reply(stored(ticket.request_id, entry))
                         if ticket.arrived_s is not None:
                             self._ok_s.observe(self._clock() - ticket.arrived_s)
+                    elif type(ticket) is ChangeRoom:
+                        self._counts.acks += 1
+                        ticket.peer.reply(stored(ticket.request_id, entry))
                     if progress.twins:
                         for peer, request_id in progress.twins.pop(entry.seq, ()):
                             peer.reply(stored(request_id, entry, dup=True))
@@ -86,8 +94,25 @@ class Receipts:
 
 
 def stored(request_id: int, entry: LogEntry, *, dup: bool = False) -> dict[str, object]:
-    """The `ok` of a message that is committed."""
-    envelope = ok(request_id, seq=entry.seq, epoch=entry.epoch, at=entry.at_ms, cid=entry.cid)
+    """The `ok` of a message, or of a change, that is committed."""
+    envelope: dict[str, object] = {
+        "t": "ok",
+        "id": request_id,
+        "seq": entry.seq,
+        "epoch": entry.epoch,
+        "at": entry.at_ms,
+    }
+    if entry.cid is not None:
+        envelope["cid"] = entry.cid
+    if entry.data is not None and entry.kind in VERSIONED:
+        envelope["version"] = _decode(entry.data).version
     if dup:
-        return {**envelope, "dup": True}
-    return dict(envelope)
+        envelope["dup"] = True
+    return envelope
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int
+
+
+_decode: Final = msgspec.json.Decoder(_Versioned).decode

@@ -6,7 +6,7 @@ middle of a turn loses nothing.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, assert_never
 
@@ -20,7 +20,10 @@ from chat.peers import Broadcast
 from chat.presence_port import PresencePort
 from chat.protocol import Envelope, event, ok
 from chat.receipts import stored
+from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
+from chat.room_changes import Done, LookUp, order_change
 from chat.room_messages import (
+    ChangeRoom,
     InspectRoom,
     JoinRoom,
     LeaveRoom,
@@ -35,7 +38,7 @@ from chat.room_messages import (
     UnsubscribeRoom,
     WatchMembers,
 )
-from chat.room_state import Known, RoomState, Twin
+from chat.room_state import Known, RoomState
 from chat.topic import Topic, Topics
 from storage.errors import Unavailable
 from storage.model import (
@@ -234,12 +237,14 @@ class Room(Actor[RoomMessage]):
             else:
                 self._receive_other(state, topic, message)
         except Refused as refused:
-            _answer_refused(message, refused)
+            answer_refused(message, refused)
 
     def _receive_other(self, state: RoomState, topic: Topic, message: RoomMessage) -> None:
         match message:
             case SendMessage():
                 self._send(state, topic, message)
+            case ChangeRoom():
+                self._change(state, topic, message)
             case Settled():
                 results = message.results
                 while results:
@@ -298,8 +303,39 @@ class Room(Actor[RoomMessage]):
         elif type(ordered) is Known:
             self._send_known(state, message, ordered.entry)
 
-    def _send_known(self, state: RoomState, message: SendMessage, entry: LogEntry) -> None:
-        """Answer a message that was ordered before: now when it is stored, with the first one otherwise."""
+    def _change(self, state: RoomState, topic: Topic, message: ChangeRoom) -> None:
+        peer = message.peer
+        self._require_writer()
+        ordered = order_change(
+            state,
+            message.request,
+            by=peer.user_id,
+            name=peer.name,
+            now_ms=self._services.now_ms(),
+            value=message.value,
+            stored=message.stored,
+        )
+        match ordered:
+            case LogEntry():
+                self._writer.submit(ordered, message)
+                message.progress = state.progress
+                if not state.row.strict:
+                    topic.publish(self._broadcast(state, ordered), ordered.seq)
+            case Known():
+                self._send_known(state, message, ordered.entry)
+            case Done():
+                entry = state.entry_at(ordered.seq)
+                if entry is None:
+                    peer.reply(ok(message.request_id, seq=ordered.seq, dup=True))
+                else:
+                    self._send_known(state, message, entry)
+            case LookUp():
+                peer.look_up(message.request)
+            case _:
+                assert_never(ordered)
+
+    def _send_known(self, state: RoomState, message: SendMessage | ChangeRoom, entry: LogEntry) -> None:
+        """Answer what was ordered before: now when it is stored, with the first one otherwise."""
         progress = state.progress
         if entry.seq in progress.unsettled:
             raise Refused(
@@ -336,6 +372,9 @@ class Room(Actor[RoomMessage]):
     def _encoded(self, state: RoomState, entries: Sequence[LogEntry], encoding_index: int) -> Sequence[bytes]:
         """Events as bytes, from the ones that are encoded already where possible."""
         kept = dict(self._broadcasts) if entries else {}
+        for seq in state.facts.erased:
+            # It may have been broadcast with a text that is not to be said again.
+            kept.pop(seq, None)
         name = state.row.name
         return [
             (kept.get(entry.seq) or Broadcast(as_event(name, entry))).payload(encoding_index)
@@ -363,7 +402,7 @@ class Room(Actor[RoomMessage]):
                 elif isinstance(ticket, LeaveRoom):
                     ticket.peer.reply(ok(ticket.request_id, room=self.name))
             case Fenced():
-                _refuse_all(entry, ticket, ErrorCode.UNAVAILABLE, "the room has moved", retry_after_s=0.5)
+                refuse_all(entry, ticket, ErrorCode.UNAVAILABLE, "the room has moved", retry_after_s=0.5)
                 # What an earlier life ordered says nothing of this one.
                 if not self._fenced and entry.epoch == state.epoch:
                     self._fenced = True
@@ -371,7 +410,7 @@ class Room(Actor[RoomMessage]):
                     self.stop()
             case Duplicate():
                 self._retract_entry(state, topic, entry)
-                for peer, request_id in _waiting_for(entry, ticket):
+                for peer, request_id in waiting_for(entry, ticket):
                     self._services.counts.duplicates += 1
                     peer.reply(
                         ok(
@@ -386,11 +425,11 @@ class Room(Actor[RoomMessage]):
             case CidConflict():
                 self._retract_entry(state, topic, entry)
                 message = f"this cid sent another body, at seq {receipt.seq}"
-                _refuse_all(entry, ticket, ErrorCode.CID_CONFLICT, message)
+                refuse_all(entry, ticket, ErrorCode.CID_CONFLICT, message)
             case Poisoned():
                 self._retract_entry(state, topic, entry)
                 log.error("room.poisoned", room=self.name, kind=type(entry).__name__)
-                _refuse_all(entry, ticket, ErrorCode.BAD_REQUEST, "the database refuses this for ever")
+                refuse_all(entry, ticket, ErrorCode.BAD_REQUEST, "the database refuses this for ever")
             case _:
                 assert_never(receipt)
 
@@ -563,44 +602,3 @@ def as_event(room: str, entry: LogEntry) -> Envelope:
         thread=entry.thread,
         data=entry.data,
     )
-
-
-def _waiting_for(entry: Entry, ticket: object) -> Iterator[tuple[Twin, int]]:
-    """Every request that waits for what becomes of an entry: its own, and those that sent it again early."""
-    if isinstance(ticket, SendMessage):
-        yield ticket.peer, ticket.request_id
-        if ticket.progress is not None and isinstance(entry, LogEntry):
-            yield from ticket.progress.twins.pop(entry.seq, ())
-    elif isinstance(ticket, JoinRoom | LeaveRoom):
-        yield ticket.peer, ticket.request_id
-
-
-def _refuse_all(
-    entry: Entry, ticket: object, code: ErrorCode, message: str, *, retry_after_s: float | None = None
-) -> None:
-    for peer, request_id in _waiting_for(entry, ticket):
-        peer.refuse(Refused(code, message, retry_after_s=retry_after_s, request_id=request_id))
-
-
-def _answer_refused(message: RoomMessage, refused: Refused) -> None:
-    match message:
-        case InspectRoom():
-            message.reply.fail(refused)
-        case Settled() | Published():
-            pass
-        case _:
-            refused.request_id = message.request_id
-            message.peer.refuse(refused)
-
-
-def answer_discarded(message: RoomMessage, refused: Refused) -> None:
-    """Answer a message that no room will work on, unless its receipt will: never twice."""
-    if isinstance(message, SendMessage) and message.progress is not None:
-        return
-    if isinstance(message, JoinRoom | LeaveRoom) and message.submitted:
-        return
-    if isinstance(message, Settled):
-        for entry, ticket, _ in message.results:
-            _refuse_all(entry, ticket, refused.code, refused.message, retry_after_s=refused.retry_after_s)
-        return
-    _answer_refused(message, refused)

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from actors import ReplyTo
 from chat.errors import Refused
-from chat.protocol import Envelope
+from chat.protocol import Change, Envelope
 from chat.room_state import Progress
 from chat.topic import Subscriber
-from storage.model import Entry, Receipt, Role, RoomRow
+from storage.model import Entry, FoldedPage, Receipt, Role, RoomRow
 
 
 class Member(Subscriber, Protocol):
@@ -27,6 +27,14 @@ class Member(Subscriber, Protocol):
 
     def refuse(self, refused: Refused) -> None:
         """Answer a request with an error."""
+        ...
+
+    def look_up(self, request: Change) -> None:
+        """Ask again, with what storage says of the message: it is older than what the room remembers.
+
+        Raises:
+            Refused: `busy`: too much waits already.
+        """
         ...
 
     def reply_events(self, envelope: Envelope, events: Sequence[bytes]) -> None:
@@ -62,6 +70,28 @@ class SendMessage:
         self.reply_to = reply_to
         self.thread = thread
         self.arrived_s: float | None = None
+        self.progress: Progress | None = None
+
+
+class ChangeRoom:
+    """Put a change of a message, or of the shared state, into the log. Also its receipt's ticket.
+
+    Attributes:
+        value: of a `set`, the value as JSON text; None removes the key.
+        stored: what storage says of the message; None: it was not asked.
+        progress: as in `SendMessage`.
+    """
+
+    __slots__ = ("peer", "progress", "request", "request_id", "stored", "value")
+
+    def __init__(
+        self, peer: Member, request: Change, *, value: str | None = None, stored: FoldedPage | None = None
+    ) -> None:
+        self.peer = peer
+        self.request = request
+        self.request_id = request.id
+        self.value = value
+        self.stored = stored
         self.progress: Progress | None = None
 
 
@@ -175,6 +205,13 @@ class Published:
 
 
 RoomCommand = (
-    SendMessage | JoinRoom | SubscribeRoom | UnsubscribeRoom | LeaveRoom | WatchMembers | InspectRoom
+    SendMessage
+    | ChangeRoom
+    | JoinRoom
+    | SubscribeRoom
+    | UnsubscribeRoom
+    | LeaveRoom
+    | WatchMembers
+    | InspectRoom
 )
 RoomMessage = RoomCommand | Settled | Published

@@ -15,11 +15,16 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from chat.errors import ErrorCode, Refused
+from chat.mentions import NOBODY, MemberNames, Mentioned
+from chat.message_facts import KINDS_OF_MESSAGES, MessageFacts, TailFacts
 from chat.protocol import Envelope, SubscribeMode
-from storage.model import Activation, EpochStart, LogEntry, MemberRow, Role, RoomRow
+from chat.shared_state import SharedState
+from storage.model import Activation, EpochStart, FoldedPage, LogEntry, MemberRow, Role, RoomRow
 
 KIND_MESSAGE: Final = "message"
 KIND_VOID: Final = "void"
+REMEMBERED_TAILS: Final = 4
+"""So many times the tail's length of older messages may be changed without a look into storage."""
 
 
 class Twin(Protocol):
@@ -54,7 +59,7 @@ class Progress:
 
 
 class Known(NamedTuple):
-    """A send that the room has ordered before."""
+    """A send, or a change, that the room has ordered before."""
 
     entry: LogEntry
 
@@ -81,6 +86,8 @@ class RoomState:
         members_max: how many members the room takes.
 
     Attributes:
+        facts: what was done to the messages of the tail.
+        shared: the shared state.
         shown_seq: of a strict room, the last seq that its subscribers were shown.
     """
 
@@ -90,13 +97,16 @@ class RoomState:
         "_last_at_ms",
         "_last_sent_ms",
         "_members_max",
+        "_names",
         "_tail_events",
         "epoch",
+        "facts",
         "head_n",
         "head_seq",
         "members",
         "progress",
         "row",
+        "shared",
         "shown_seq",
         "tail",
     )
@@ -118,6 +128,10 @@ class RoomState:
         self._by_cid: dict[tuple[str, str], LogEntry] = {
             (entry.by, entry.cid): entry for entry in activation.tail if entry.cid is not None
         }
+        self.facts = TailFacts(self.tail, remembered=REMEMBERED_TAILS * tail_events)
+        self.shared = SharedState(activation.state)
+        # Made by the first message with a sign in it.
+        self._names: MemberNames | None = None
 
     @property
     def name(self) -> str:
@@ -182,7 +196,8 @@ class RoomState:
             self.require_member(by)
         known = self._by_cid.get((by, cid))
         if known is not None:
-            if known.body != body:
+            # A body that was erased equals any.
+            if known.kind != KIND_MESSAGE or known.body not in {body, None}:
                 raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {known.seq}")
             return Known(known)
         for field, seq in (("reply_to", reply_to), ("thread", thread)):
@@ -200,9 +215,58 @@ class RoomState:
             body=body,
             reply_to=reply_to,
             thread=thread,
+            data=self.mentioned(body).data() if "@" in body else None,
         )
         self._by_cid[by, cid] = entry
         return entry
+
+    def order_change(
+        self, kind: str, *, by: str, name: str, cid: str | None, body: str | None, data: str, now_ms: int
+    ) -> LogEntry:
+        """Put a change into the log; `chat.room_changes` has decided that it may be."""
+        entry = self._append(kind, by=by, name=name, now_ms=now_ms, cid=cid, body=body, data=data)
+        if kind in KINDS_OF_MESSAGES:
+            self.facts.record(entry, self.tail)
+        if cid is not None:
+            self._by_cid[by, cid] = entry
+        return entry
+
+    def is_settled(self, seq: int) -> bool:
+        """Whether nothing but what is known will become of the event at a seq."""
+        return seq <= self.progress.durable_seq and seq not in self.progress.unsettled
+
+    def known(self, by: str, cid: str) -> LogEntry | None:
+        """What a `cid` has ordered before, as far as the tail tells."""
+        return self._by_cid.get((by, cid))
+
+    def entry_at(self, seq: int) -> LogEntry | None:
+        """The entry at a seq, as far as the tail tells."""
+        place = seq - (self.head_seq - len(self.tail) + 1)
+        return self.tail[place] if 0 <= place < len(self.tail) else None
+
+    def facts_of(self, seq: int, user_id: str, stored: FoldedPage | None) -> MessageFacts | None:
+        """A message's present; None: it is older than the tail, and storage has to be asked.
+
+        Args:
+            seq: where it is.
+            user_id: who asks.
+            stored: what storage said.
+
+        Raises:
+            Refused: `not_found`: there is no message at this seq.
+        """
+        try:
+            return self.facts.find(seq, self.tail, self.head_seq, user_id, stored)
+        except LookupError:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no message at seq {seq}", field="seq") from None
+
+    def mentioned(self, body: str) -> Mentioned:
+        """Whom a text mentions of the members of now."""
+        if "@" not in body:
+            return NOBODY
+        if self._names is None:
+            self._names = MemberNames((member.user_id, member.name) for member in self.members.values())
+        return self._names.find(body)
 
     def _take_slow_turn(self, by: str, now_ms: int) -> None:
         if self.members[by].role != "member":
@@ -270,6 +334,7 @@ class RoomState:
             old = tail.popleft()
             if old.cid is not None and self._by_cid.get((old.by, old.cid)) is old:
                 del self._by_cid[old.by, old.cid]
+            self.facts.leave(old)
 
     def void(self, seq: int) -> None:
         """Take note that the event at `seq` was committed as `void`: it carries nothing, and frees its cid.
@@ -291,6 +356,8 @@ class RoomState:
                     data=None,
                 )
                 break
+        self.facts.void(seq, self.tail)
+        self.shared.void(seq)
 
     def announce_void(self, seq: int, *, now_ms: int) -> LogEntry:
         """Put the news of a `void` into the log.
@@ -323,6 +390,9 @@ class RoomState:
                 return None
             renamed = known._replace(name=name)
             self.members[user_id] = renamed
+            if self._names is not None:
+                self._names.remove(user_id, known.name)
+                self._names.add(user_id, name)
             return renamed
         if self.row.kind != "public":
             raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
@@ -330,6 +400,8 @@ class RoomState:
             raise Refused(ErrorCode.ROOM_FULL, f"the room has its {self._members_max} members")
         member = MemberRow(user_id, name, "member", now_ms, self.head_seq)
         self.members[user_id] = member
+        if self._names is not None:
+            self._names.add(user_id, name)
         return member
 
     def remove(self, user_id: str) -> MemberRow:
@@ -342,6 +414,8 @@ class RoomState:
         if member.role == "owner":
             raise Refused(ErrorCode.FORBIDDEN, "an owner cannot leave the room")
         del self.members[user_id]
+        if self._names is not None:
+            self._names.remove(user_id, member.name)
         return member
 
     # -- catching up -----------------------------------------------------------------------------------
@@ -392,7 +466,7 @@ class RoomState:
         return self.visible_above(shown_seq)
 
     def visible_above(self, seq: int) -> Sequence[LogEntry]:
-        """The tail's entries above a seq that subscribers may see, oldest first.
+        """The tail's entries above a seq that subscribers may see, oldest first, without erased texts.
 
         Args:
             seq: at or above the tail's start, and at most the head.
@@ -400,4 +474,11 @@ class RoomState:
         # From the right end: a deque's far side is slow to index.
         entries = list(islice(reversed(self.tail), self.head_seq - self.visible_seq, self.head_seq - seq))
         entries.reverse()
+        if self.facts.erased:
+            return [entry._replace(body=None) if self._is_erased(entry.seq) else entry for entry in entries]
         return entries
+
+    def _is_erased(self, seq: int) -> bool:
+        """Whether a text was deleted for good: a deletion that is not stored yet may still turn out void."""
+        deleted_at = self.facts.erased.get(seq)
+        return deleted_at is not None and self.is_settled(deleted_at)

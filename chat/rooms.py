@@ -13,7 +13,8 @@ from actors import (
     TooManyActors,
 )
 from chat.errors import CloseCode, ErrorCode, Refused
-from chat.room import RETRY_UNAVAILABLE_S, Room, RoomServices, answer_discarded
+from chat.room import RETRY_UNAVAILABLE_S, Room, RoomServices
+from chat.room_answers import answer_discarded
 from chat.room_messages import RoomMessage
 from chat.topic import Topics
 from storage import StorageError

@@ -19,7 +19,7 @@ from chat.answer_size import fitting
 from chat.auth import Principal
 from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
-from chat.protocol import AnyRequest, Envelope, Hello, Send, Status, bye, check_body, error
+from chat.protocol import AnyRequest, Change, Envelope, Hello, Send, Status, bye, check_body, error
 from chat.room_messages import RoomMessage, SendMessage
 from chat.session_line import Waiting, WaitingLine, decides_order
 from chat.session_requests import perform
@@ -184,6 +184,15 @@ class Session:
     def reply_listing(self, envelope: Envelope, field: str, items: Sequence[bytes]) -> None:
         """Queue an answer whose last field lists items that are encoded already."""
         self.outbox.push(build_frame(self._codec.encode_listing(envelope, field, items), text=self._is_text))
+
+    def look_up(self, request: Change) -> None:
+        """Have the desk ask storage for a message that the room does not remember, and the room once more.
+
+        Raises:
+            Refused: `busy`: too much waits already.
+        """
+        if not self._detached and not self._open_aside().put_if_spare(request):
+            raise Refused(ErrorCode.BUSY, "too many requests wait", retry_after_s=BUSY_RETRY_S)
 
     def encode(self, envelope: Envelope) -> bytes:
         """An envelope in this connection's encoding."""

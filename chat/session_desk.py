@@ -4,39 +4,46 @@ Nothing here is on the way of a message. Every wait ends: the database's in `Una
 whole request's in `timeout`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 import structlog
 import trio
 
-from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.addresses import address_key
-from chat.answer_size import fitting
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
-from chat.cursors import MINE_CURSOR, from_cursor, to_cursor
+from chat.cursors import MINE_CURSOR, from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.greeting import Greeter, own_rooms
 from chat.measures import Counts
+from chat.message_desk import MessageDesk, reply_page
 from chat.names import is_room_name
 from chat.protocol import (
     AnyRequest,
     Create,
+    Delete,
+    Edit,
     Envelope,
+    GetState,
     Hello,
     History,
     Join,
     Leave,
     Members,
+    Pin,
     Ping,
+    Pins,
     Presence,
+    React,
+    Reactions,
     Room,
     Rooms,
     Search,
     Send,
+    SetState,
     Subscribe,
     Typing,
     Unsubscribe,
@@ -45,22 +52,18 @@ from chat.protocol import (
     ok,
 )
 from chat.revocations import Revocations
-from chat.room import RETRY_UNAVAILABLE_S, as_event
-from chat.room_messages import InspectRoom, RoomInfo
+from chat.room import RETRY_UNAVAILABLE_S
 from chat.rooms import Rooms as RoomActors
-from chat.session import BUSY_RETRY_S, Session
+from chat.session import Session
 from chat.session_requests import join, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
-from storage.model import LogEntry, MembershipPage, NewRoom, RoomRow
+from storage.model import MembershipPage, NewRoom, RoomRow
 from storage.store import Store
 
 log = structlog.stdlib.get_logger("chat.session")
 T = TypeVar("T")
-
-PRESSED_LEVEL: Final = 3
-"""From this level of pressure on, pages of history are a quarter as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,14 @@ class SessionDesk:
 
     def __init__(self, services: DeskServices) -> None:
         self._services = services
+        self._messages = MessageDesk(
+            services.store,
+            services.rooms,
+            timeout_s=services.timeout_s,
+            page_max=services.page_max,
+            pressure=services.pressure,
+            counts=services.counts,
+        )
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -121,7 +132,7 @@ class SessionDesk:
         if scope.cancelled_caught:
             raise Refused(ErrorCode.TIMEOUT, "no answer in time", retry_after_s=1.0)
 
-    async def _finish(self, session: Session, request: AnyRequest) -> None:
+    async def _finish(self, session: Session, request: AnyRequest) -> None:  # noqa: C901  one match over requests
         match request:
             case Hello():
                 await self._hello(session, request)
@@ -134,11 +145,19 @@ class SessionDesk:
             case Create():
                 await self._create(session, request)
             case Send():
-                await self._send_again(session, request)
+                await self._messages.send_again(session, request)
+            case Edit() | Delete() | React() | Pin() | SetState():
+                await self._messages.change(session, request)
             case History():
-                await self._history(session, request)
+                await self._messages.history(session, request)
             case Search():
                 await self._services.searches.search(session, request)
+            case Reactions():
+                await self._messages.reactions(session, request)
+            case Pins():
+                await self._messages.pins(session, request)
+            case GetState():
+                await self._messages.get_state(session, request)
             case Rooms():
                 await self._rooms(session, request)
             case Room():
@@ -242,30 +261,8 @@ class SessionDesk:
             language=request.language,
         )
 
-    async def _inspect(self, room: str, user_id: str) -> RoomInfo:
-        """What the room's actor says of itself.
-
-        Raises:
-            Refused: `room_not_found`, `busy`, `overloaded`, `unavailable`, `timeout`.
-        """
-        services = self._services
-        try:
-            return await services.rooms.ref(room).ask(
-                lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=services.timeout_s
-            )
-        except MailboxFull:
-            raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
-        except TooManyActors:
-            raise Refused(ErrorCode.OVERLOADED, "too many rooms are active", retry_after_s=5.0) from None
-        except (ActorUnavailable, ActorDied):
-            raise Refused(
-                ErrorCode.UNAVAILABLE, "the room is not available now", retry_after_s=RETRY_UNAVAILABLE_S
-            ) from None
-        except AskTimeout:
-            raise Refused(ErrorCode.TIMEOUT, "the room did not answer in time", retry_after_s=1.0) from None
-
     async def _room(self, session: Session, request: Room) -> None:
-        info = await self._inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id)
         session.reply(
             ok(
                 request.id,
@@ -288,7 +285,7 @@ class SessionDesk:
             raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
         rows = await self._services.store.list_rooms(after=after, limit=limit + 1)
         page = rows[:limit]
-        _reply_page(
+        reply_page(
             session,
             request.id,
             [{**_settings(row)} for row in page],
@@ -305,13 +302,13 @@ class SessionDesk:
         pages = await self._services.store.memberships([user_id], after=after, limit=limit)
         page = pages.get(user_id)
         if page is None:
-            _reply_page(session, request.id, [], None)
+            reply_page(session, request.id, [], None)
             return
         next_after = None if page.next_after is None else MINE_CURSOR + page.next_after
-        _reply_page(session, request.id, own_rooms(page), next_after)
+        reply_page(session, request.id, own_rooms(page), next_after)
 
     async def _members(self, session: Session, request: Members) -> None:
-        info = await self._inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id)
         limit = min(request.limit, self._services.page_max)
         after = None
         if request.cursor is not None:
@@ -320,72 +317,12 @@ class SessionDesk:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
         rows = await self._services.store.list_members(info.row.room_id, after=after, limit=limit + 1)
         page = rows[:limit]
-        _reply_page(
+        reply_page(
             session,
             request.id,
             [{"user": member.user_id, "name": member.name, "role": member.role} for member in page],
             f"{request.room}/{page[-1].user_id}" if len(rows) > limit else None,
         )
-
-    # -- messages --------------------------------------------------------------------------------------
-
-    async def _send_again(self, session: Session, request: Send) -> None:
-        """Find out whether a re-sent message is stored already, before the room orders it again."""
-        info = await self._inspect(request.room, session.user_id)
-        known = await self._services.store.find_cids(info.row.room_id, session.user_id, [request.cid])
-        found = known.get(request.cid)
-        if found is None:
-            session.send_message(request)
-        elif found.body != request.body:
-            raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {found.seq}")
-        else:
-            self._services.counts.duplicates += 1
-            session.reply(
-                ok(
-                    request.id,
-                    seq=found.seq,
-                    epoch=found.epoch,
-                    at=found.at_ms,
-                    cid=request.cid,
-                    dup=True,
-                )
-            )
-
-    def _page_max(self) -> int:
-        page_max = self._services.page_max
-        return page_max if self._services.pressure() < PRESSED_LEVEL else max(1, page_max // 4)
-
-    async def _history(self, session: Session, request: History) -> None:
-        if sum(seq is not None for seq in (request.before, request.after, request.around)) > 1:
-            raise Refused(ErrorCode.BAD_REQUEST, "give one of before, after and around", field="before")
-        info = await self._inspect(request.room, session.user_id)
-        page = await self._services.store.history(
-            info.row.room_id,
-            before=request.before,
-            after=request.after,
-            around=request.around,
-            limit=min(request.limit, self._page_max()),
-        )
-        fields: dict[str, object] = {"room": request.room, "epoch": page.epoch, "durable": page.durable_seq}
-        items = [session.encode(as_event(request.room, entry)) for entry in page.items]
-        if items:
-            places = fitting(items, _first_wanted(request, page.items), session.answer_max_bytes)
-            if page.more_before or places.start > 0:
-                fields["prev"] = page.items[places.start].seq
-            if page.more_after or places.stop < len(items):
-                fields["next"] = page.items[places.stop - 1].seq
-            items = items[places.start : places.stop]
-        await session.wait_uncrowded()
-        session.reply_listing(ok(request.id, **fields), "items", items)
-
-
-def _first_wanted(request: History, items: Sequence[LogEntry]) -> int:
-    """The place in a page that a reader looks for: what must be there when not all of it fits."""
-    if request.after is not None:
-        return 0
-    if request.around is None:
-        return len(items) - 1
-    return min(range(len(items)), key=lambda place: abs(items[place].seq - (request.around or 0)))
 
 
 def _settings(row: RoomRow) -> Envelope:
@@ -399,10 +336,3 @@ def _settings(row: RoomRow) -> Envelope:
         "by": row.created_by,
         "at": row.created_at_ms,
     }
-
-
-def _reply_page(session: Session, request_id: int, items: Sequence[Envelope], next_after: str | None) -> None:
-    if next_after is None:
-        session.reply(ok(request_id, items=items))
-    else:
-        session.reply(ok(request_id, items=items, next=to_cursor(next_after)))

@@ -1,31 +1,47 @@
 """The requests that need no waiting: what each one does, once phase and limits have let it through."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
+
+import msgspec
 
 from chat.errors import ErrorCode, Refused
+from chat.json_value import encode_value
 from chat.protocol import (
     AnyRequest,
+    Change,
     Create,
+    Delete,
+    Edit,
+    GetState,
     Hello,
     History,
     Join,
     Leave,
     Members,
+    Pin,
     Ping,
+    Pins,
     Presence,
+    React,
+    Reactions,
     Room,
     Rooms,
     Search,
+    SetState,
     Subscribe,
     Typing,
     Unsubscribe,
     Unwatch,
     Watch,
+    check_body,
+    check_no_nul,
     ok,
 )
-from chat.room_messages import JoinRoom, LeaveRoom, SubscribeRoom, UnsubscribeRoom, WatchMembers
+from chat.reaction_emoji import canonical_emoji
+from chat.room_messages import ChangeRoom, JoinRoom, LeaveRoom, SubscribeRoom, UnsubscribeRoom, WatchMembers
 from chat.session_services import SessionServices
 from chat.session_state import Phase
+from storage.model import FoldedPage
 
 if TYPE_CHECKING:
     from chat.session import Session
@@ -65,19 +81,83 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         case Watch():
             _watch(session, services, request)
         case Unwatch():
-            if request.room is None and request.users is None:
-                raise Refused(ErrorCode.BAD_REQUEST, "unwatch a room or users", field="room")
-            services.presence.unwatch(session, request.id, room=request.room, users=request.users or ())
+            _unwatch(session, services, request)
         case Typing():
             _type(session, request)
         case Hello():
             return _hello(session, request)
-        case Create() | Join() | History() | Search() | Rooms() | Room() | Members():
+        case Edit() | Delete() | React() | Pin() | SetState():
+            return _change(session, request)
+        case (
+            Create()
+            | Join()
+            | History()
+            | Search()
+            | Rooms()
+            | Room()
+            | Members()
+            | Reactions()
+            | Pins()
+            | GetState()
+        ):
             return False
         case _:
             # `Send` has a way of its own; the type checker holds the rest.
             raise AssertionError(request)
     return True
+
+
+def _change(session: "Session", request: Change) -> bool:
+    services = session.services
+    command = change_room(session, request)
+    wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
+    if wait_s:
+        raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
+    if request.retry and request.cid is not None:
+        return False
+    session.tell_room(request.room, command)
+    return True
+
+
+def change_room(session: "Session", request: Change, stored: FoldedPage | None = None) -> ChangeRoom:
+    """A change as its room takes it: the emoji spelt the one way, the value as text.
+
+    Args:
+        session: whose.
+        request: what is asked.
+        stored: what storage says of the message.
+
+    Raises:
+        Refused: `bad_request` or `too_large`, with the field.
+    """
+    check_no_nul(request.id, cid=request.cid)
+    value = None
+    match request:
+        case Edit():
+            check_body(request.body, request_id=request.id, max_bytes=session.services.body_max_bytes)
+        case Delete():
+            check_no_nul(request.id, reason=request.reason)
+        case React():
+            request = msgspec.structs.replace(request, emoji=require_emoji(request.emoji))
+        case SetState():
+            value = encode_value(request.value) if request.value is not None else None
+        case Pin():
+            pass
+        case _:
+            assert_never(request)
+    return ChangeRoom(session, request, value=value, stored=stored)
+
+
+def require_emoji(text: str) -> str:
+    """An emoji, spelt the one way.
+
+    Raises:
+        Refused: `bad_request`: it is none, or more than one.
+    """
+    emoji = canonical_emoji(text)
+    if emoji is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "that is not one emoji", field="emoji")
+    return emoji
 
 
 def _hello(session: "Session", request: Hello) -> bool:
@@ -156,6 +236,12 @@ def _watch(session: "Session", services: SessionServices, request: Watch) -> Non
                 limit=min(request.limit, services.page_max),
             ),
         )
+
+
+def _unwatch(session: "Session", services: SessionServices, request: Unwatch) -> None:
+    if request.room is None and request.users is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "unwatch a room or users", field="room")
+    services.presence.unwatch(session, request.id, room=request.room, users=request.users or ())
 
 
 def _type(session: "Session", request: Typing) -> None:

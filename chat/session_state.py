@@ -12,11 +12,14 @@ from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
     Create,
+    GetState,
     Hello,
     History,
     Members,
     Ping,
+    Pins,
     Presence,
+    Reactions,
     Room,
     Rooms,
     Search,
@@ -170,7 +173,17 @@ class SessionState:
                 raise Refused(
                     ErrorCode.BAD_REQUEST, "hello was said already", field="t", request_id=request.id
                 )
-            case History() | Rooms() | Room() | Members() | Watch() | Create():
+            case (
+                History()
+                | Reactions()
+                | Pins()
+                | GetState()
+                | Rooms()
+                | Room()
+                | Members()
+                | Watch()
+                | Create()
+            ):
                 self.count_list(now_s, request.id)
             case Search():
                 if self._limits.searches is not None:

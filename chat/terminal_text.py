@@ -81,7 +81,9 @@ def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: b
     kind = event.get("kind")
     if kind == "message":
         name = printable(str(event.get("name", event.get("by"))))
-        body = str(event.get("body", ""))
+        body = event.get("body")
+        if not isinstance(body, str):
+            return f"{head}{name} (deleted)"
         if body.startswith("/me "):
             return f"{head}* {name} {printable(body[4:])}"
         return f"{head}{name}: {printable(body)}"

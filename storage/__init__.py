@@ -1,9 +1,9 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `rooms`, `accounts`, `search`, `search_index`); the stores
-(`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`, `writer_pool`). Knows nothing of
-chat's rules.
+`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`, `search`,
+`search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
+`writer_pool`). Knows no rule of chat.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s
@@ -34,6 +34,8 @@ from storage.model import Duplicate as Duplicate
 from storage.model import Entry as Entry
 from storage.model import EpochStart as EpochStart
 from storage.model import Fenced as Fenced
+from storage.model import FoldedMessage as FoldedMessage
+from storage.model import FoldedPage as FoldedPage
 from storage.model import HistoryPage as HistoryPage
 from storage.model import IssuedUser as IssuedUser
 from storage.model import KnownCid as KnownCid
@@ -44,13 +46,18 @@ from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
 from storage.model import NewUser as NewUser
+from storage.model import PinPage as PinPage
 from storage.model import Poisoned as Poisoned
+from storage.model import ReactionCount as ReactionCount
+from storage.model import ReactionRow as ReactionRow
 from storage.model import Receipt as Receipt
 from storage.model import Revocation as Revocation
 from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
+from storage.model import StatePage as StatePage
+from storage.model import StateRow as StateRow
 from storage.model import Stored as Stored
 from storage.model import Stranger as Stranger
 from storage.model import TokenInfo as TokenInfo
@@ -96,6 +103,8 @@ __all__ = [
     "Entry",
     "EpochStart",
     "Fenced",
+    "FoldedMessage",
+    "FoldedPage",
     "HistoryPage",
     "IndexStep",
     "IssuedUser",
@@ -111,8 +120,11 @@ __all__ = [
     "NewRoom",
     "NewUser",
     "OnReceipts",
+    "PinPage",
     "Poisoned",
     "PostgresStore",
+    "ReactionCount",
+    "ReactionRow",
     "Receipt",
     "Revocation",
     "Role",
@@ -126,6 +138,8 @@ __all__ = [
     "SearchKey",
     "SearchPage",
     "SilentObserver",
+    "StatePage",
+    "StateRow",
     "StorageError",
     "Store",
     "StoreClosed",

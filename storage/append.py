@@ -93,9 +93,9 @@ SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::in
 # What is stored under each entry's seq and under its key. A body that was erased later equals any.
 FATES: Final = """
 SELECT own.epoch, own.kind, own.author, own.cid, first.seq, first.epoch, first.at_ms,
-    (first.body = entry.body) IS NOT FALSE, parked.error
-FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
-    AS entry (room_id, seq, author, cid, body, i)
+    first.kind = entry.kind AND (first.body = entry.body) IS NOT FALSE, parked.error
+FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY
+    AS entry (room_id, seq, author, cid, body, kind, i)
 LEFT JOIN log own ON own.room_id = entry.room_id AND own.seq = entry.seq
 LEFT JOIN log first ON first.room_id = entry.room_id AND first.author = entry.author AND first.cid = entry.cid
 LEFT JOIN parked ON parked.room_id = entry.room_id AND parked.seq = entry.seq
@@ -130,7 +130,7 @@ class Fate(NamedTuple):
             `own_cid` belong to it.
         first_seq: where the entry's idempotency key is stored, None when it is not; `first_epoch` and
             `first_at_ms` belong to it.
-        same_body: the body stored there is the entry's; meaningless without `first_seq`.
+        same_body: kind and body stored there are the entry's; meaningless without `first_seq`.
         parked: the error with which the entry's seq was parked.
     """
 
@@ -141,7 +141,7 @@ class Fate(NamedTuple):
     first_seq: int | None
     first_epoch: int | None
     first_at_ms: int | None
-    same_body: bool
+    same_body: bool | None
     parked: str | None
 
     def receipt(self, entry: LogEntry) -> Receipt | None:
@@ -264,7 +264,7 @@ async def _insert_void(tx: Tx, entries: Sequence[LogEntry]) -> None:
 
 
 async def _fates(tx: Tx, entries: Sequence[LogEntry]) -> list[Fate]:
-    columns = zip(*[(e.room_id, e.seq, e.by, e.cid, e.body) for e in entries], strict=True)
+    columns = zip(*[(e.room_id, e.seq, e.by, e.cid, e.body, e.kind) for e in entries], strict=True)
     return await tx.fetch_as(Fate, FATES, *columns)
 
 

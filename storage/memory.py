@@ -6,6 +6,8 @@ as a transaction does. Faults and delays are not its business, see `storage.test
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import trio
 
@@ -13,13 +15,14 @@ from storage import memory_search
 from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
-from storage.history import Bounds, around_limits, make_page
+from storage.history import NO_BOUND, Bounds, around_limits, make_page
 from storage.memory_accounts import MemoryAccounts
 from storage.memory_room import (
     StoredMember,
     StoredRoom,
     check_entry,
     check_numbers,
+    erase,
     judge_key,
     known_receipt,
     void_of,
@@ -30,6 +33,7 @@ from storage.model import (
     Entry,
     EpochStart,
     Fenced,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     LogEntry,
@@ -38,10 +42,13 @@ from storage.model import (
     Membership,
     MembershipPage,
     NewRoom,
+    PinPage,
     Poisoned,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
     Stored,
 )
 from storage.rooms import membership_page
@@ -142,6 +149,7 @@ class MemoryStore(MemoryAccounts):
             tail=room.log[max(0, len(room.log) - tail_events) :],
             epochs=tuple(room.epochs),
             members=[room.members[user_id].row for user_id in sorted(room.members)],
+            state=[room.present.state[key] for key in sorted(room.present.state)],
         )
 
     async def history(
@@ -151,29 +159,26 @@ class MemoryStore(MemoryAccounts):
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         await trio.lowlevel.checkpoint()
         room = self._rooms.get(room_id)
         if room is None:
-            return make_page(Bounds(0, 0, 0), [], lowest=0, highest=0)
-        head = len(room.log)
-        if after is not None:
-            lowest, highest = after + 1, after
-            start, end = after, after + limit
-        elif around is not None:
-            lowest, highest = around, around - 1
-            older, newer = around_limits(limit)
-            start, end = min(around - 1, head) - older, around - 1 + newer
+            return make_page(Bounds(0, 0, 0, 0), [], lowest=0, highest=0)
+        if thread is not None:
+            page = _thread_page(room, thread, before, after, around, limit)
         else:
-            before = head + 1 if before is None else before
-            lowest, highest = before, before - 1
-            end = min(before - 1, head)
-            start = end - limit
-        bounds = Bounds(room.epoch, 1 if head else 0, head)
-        items = room.log[max(0, start) : max(0, end)]
-        return make_page(bounds, items, lowest=lowest, highest=highest)
+            page = _log_page(room, before, after, around, limit)
+        if fold_for is None:
+            return page
+        messages = [entry for entry in page.items if entry.kind == "message"]
+        return replace(
+            page,
+            folded={entry.seq: room.present.fold(entry, room.log, fold_for) for entry in messages},
+        )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
@@ -182,7 +187,51 @@ class MemoryStore(MemoryAccounts):
         if room is None:
             return {}
         found = ((cid, room.cids.get((user_id, cid))) for cid in cids)
-        return {cid: KnownCid(e.seq, e.epoch, e.at_ms, e.body or "") for cid, e in found if e is not None}
+        return {
+            cid: KnownCid(first.seq, first.epoch, first.at_ms, first.body, first.kind, first.data)
+            for cid, first in found
+            if first is not None
+        }
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return FoldedPage(0, {})
+        log, present = room.log, room.present
+        stored = [log[seq - 1] for seq in seqs if 0 < seq <= len(log)]
+        return FoldedPage(len(log), {entry.seq: present.fold(entry, log, user_id) for entry in stored})
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        return [] if room is None else room.present.reactions(seq, emoji, after)[:limit]
+
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
+        """See `Store.list_pins`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return PinPage(0, [])
+        log, present = room.log, room.present
+        pinned = [log[seq - 1] for seq in islice(present.pins(before), limit) if seq <= len(log)]
+        return PinPage(len(log), [(entry, present.fold(entry, log, user_id)) for entry in pinned])
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return StatePage(0, [])
+        state = room.present.state
+        keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
+        return StatePage(len(room.log), [state[key] for key in keys])
 
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
@@ -274,6 +323,8 @@ class MemoryStore(MemoryAccounts):
                 room.lost[entry.seq] = entry
                 return judge_key(entry, first)
         room.log.append(entry)
+        for seq in room.present.project(entry):
+            erase(room, seq)
         return _STORED
 
     def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
@@ -305,6 +356,47 @@ def _membership(room: StoredRoom, user_id: str) -> Membership:
         member.row.read_seq,
         member.read_n,
     )
+
+
+def _log_page(
+    room: StoredRoom, before: int | None, after: int | None, around: int | None, limit: int
+) -> HistoryPage:
+    head = len(room.log)
+    if after is not None:
+        lowest, highest = after + 1, after
+        start, end = after, after + limit
+    elif around is not None:
+        lowest, highest = around, around - 1
+        older, newer = around_limits(limit)
+        start, end = min(around - 1, head) - older, around - 1 + newer
+    else:
+        before = head + 1 if before is None else before
+        lowest, highest = before, before - 1
+        end = min(before - 1, head)
+        start = end - limit
+    bounds = Bounds(room.epoch, 1 if head else 0, head, head)
+    items = room.log[max(0, start) : max(0, end)]
+    return make_page(bounds, items, lowest=lowest, highest=highest)
+
+
+def _thread_page(
+    room: StoredRoom, thread: int, before: int | None, after: int | None, around: int | None, limit: int
+) -> HistoryPage:
+    messages = [entry for entry in room.log if entry.kind == "message" and entry.thread == thread]
+    ends = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
+    bounds = Bounds(room.epoch, *ends, len(room.log))
+    if after is not None:
+        items = [entry for entry in messages if entry.seq > after][:limit]
+        return make_page(bounds, items, lowest=after + 1, highest=after)
+    if around is not None:
+        older, newer = around_limits(limit)
+        below = [entry for entry in messages if entry.seq < around]
+        above = [entry for entry in messages if entry.seq >= around]
+        items = below[max(0, len(below) - older) :] + above[:newer]
+        return make_page(bounds, items, lowest=around, highest=around - 1)
+    before = NO_BOUND if before is None else before
+    below = [entry for entry in messages if entry.seq < before]
+    return make_page(bounds, below[max(0, len(below) - limit) :], lowest=before, highest=before - 1)
 
 
 def _after(names: Iterable[str], after: str | None) -> list[str]:

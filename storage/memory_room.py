@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from storage.errors import BadData, LogGap
+from storage.memory_projections import Projections
 from storage.model import (
     CidConflict,
     Duplicate,
@@ -41,6 +42,7 @@ class StoredRoom:
     members: dict[str, StoredMember] = field(default_factory=dict)
     lost: dict[int, LogEntry] = field(default_factory=dict)  # what was ordered under a seq that is void
     parked: dict[int, Poisoned] = field(default_factory=dict)
+    present: Projections = field(default_factory=Projections)
 
 
 def known_receipt(room: StoredRoom, entry: LogEntry, *, owned: bool) -> Receipt:
@@ -60,10 +62,20 @@ def known_receipt(room: StoredRoom, entry: LogEntry, *, owned: bool) -> Receipt:
 
 
 def judge_key(entry: LogEntry, first: LogEntry) -> Receipt:
-    """The receipt of an entry whose key was first used by another one."""
-    if entry.body == first.body:
+    """The receipt of an entry whose key was first used by another one; a body that was erased equals any."""
+    if entry.kind == first.kind and (entry.body == first.body or None in {entry.body, first.body}):
         return Duplicate(first.seq, first.epoch, first.at_ms)
     return CidConflict(first.seq)
+
+
+def erase(room: StoredRoom, seq: int) -> None:
+    """Empty a text, where there is one; the entry keeps its place and its key."""
+    if seq > len(room.log):
+        return
+    entry = room.log[seq - 1]
+    erased = room.log[seq - 1] = entry._replace(body=None)
+    if entry.cid is not None and room.cids.get((entry.by, entry.cid)) is entry:
+        room.cids[entry.by, entry.cid] = erased
 
 
 def void_of(entry: LogEntry) -> LogEntry:

@@ -5,8 +5,8 @@ batch of them turns into columns with one `zip(*rows)`. Receipts are dataclasses
 would all be equal, and the common one is made once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, NewType
 
 RoomId = NewType("RoomId", int)
@@ -29,8 +29,8 @@ class LogEntry(NamedTuple):
         name: the author's display name when it was written.
         n: ordinal among the room's messages; for other kinds that of the last message before it. A message
             that became `void` keeps the ordinal it had taken, so that `n` never falls and is not given twice.
-        cid: the client's idempotency key; only messages have one.
-        body: the text of a message, else None.
+        cid: the client's idempotency key; only what clients asked for has one.
+        body: the text of a message or of an edit, else None; None, too, once the message was deleted.
         reply_to: seq of the message this one answers.
         thread: seq of the thread's root message.
         data: further fields of the event as one JSON object (text), or None.
@@ -164,6 +164,22 @@ class EpochStart(NamedTuple):
     head_seq: int
 
 
+class StateRow(NamedTuple):
+    """One key of a room's shared state.
+
+    Attributes:
+        key: empty for the one row that has no value: its version is the highest that a removed key had.
+        value: JSON text.
+        version: rises with every change of the key.
+        seq: of the event that set it.
+    """
+
+    key: str
+    value: str | None
+    version: int
+    seq: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """All that a room needs to take over: the new epoch is already written.
@@ -178,6 +194,7 @@ class Activation:
             left out, which changes no answer. When the oldest has a `head_seq` above 0 older ones were
             forgotten, and a position from before it cannot be judged.
         members: every member.
+        state: the shared state, with the row of the empty key when keys were removed.
     """
 
     room: RoomRow
@@ -188,6 +205,47 @@ class Activation:
     tail: Sequence[LogEntry]
     epochs: Sequence[EpochStart]
     members: Sequence[MemberRow]
+    state: Sequence[StateRow] = ()
+
+
+class ReactionCount(NamedTuple):
+    """How many reacted to a message with an emoji; `own_seq` is the reaction of the user who asks, if any."""
+
+    emoji: str
+    total: int
+    own_seq: int | None
+
+
+class FoldedMessage(NamedTuple):
+    """A log event's present, after everything that was stored about it.
+
+    Attributes:
+        seq: of the event.
+        kind: of the event; only messages change.
+        author: who wrote it.
+        body: the present text; None when it was deleted.
+        version: 1, and one more with each edit.
+        edited_at_ms: when it was last edited, None: never.
+        edit_data: the `data` of the last edit.
+        delete_seq: the event that deleted it.
+        pin_seq: the event that pinned it, None while it is not pinned.
+        thread_count: messages in the thread that begins here.
+        thread_last: seq of the last of them.
+        reactions: by the time of each emoji's first.
+    """
+
+    seq: int
+    kind: str
+    author: str
+    body: str | None
+    version: int
+    edited_at_ms: int | None
+    edit_data: str | None
+    delete_seq: int | None
+    pin_seq: int | None
+    thread_count: int
+    thread_last: int | None
+    reactions: Sequence[ReactionCount]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +257,7 @@ class HistoryPage:
         more_after: newer stored events exist after the last item.
         epoch: the room's present epoch.
         durable_seq: the last stored seq at the time of the read.
+        folded: where it was asked for, the present of the items by seq, as of `durable_seq`.
     """
 
     items: Sequence[LogEntry]
@@ -206,15 +265,48 @@ class HistoryPage:
     more_after: bool
     epoch: int
     durable_seq: int
+    folded: Mapping[int, FoldedMessage] = field(default_factory=dict[int, FoldedMessage])
 
 
 class KnownCid(NamedTuple):
-    """Where an idempotency key was first stored."""
+    """Where an idempotency key was first stored, and with what; a `body` that was erased is None."""
 
     seq: int
     epoch: int
     at_ms: int
-    body: str
+    body: str | None
+    kind: str = "message"
+    data: str | None = None
+
+
+class ReactionRow(NamedTuple):
+    """One user's reaction."""
+
+    emoji: str
+    user_id: str
+    name: str
+    seq: int
+
+
+class FoldedPage(NamedTuple):
+    """The present of some events: all that was stored up to `durable_seq`, and nothing after it."""
+
+    durable_seq: int
+    messages: Mapping[int, FoldedMessage]
+
+
+class PinPage(NamedTuple):
+    """Pinned messages, each with its present, as of `durable_seq`."""
+
+    durable_seq: int
+    pins: Sequence[tuple[LogEntry, FoldedMessage]]
+
+
+class StatePage(NamedTuple):
+    """Keys in order, as of `durable_seq`."""
+
+    durable_seq: int
+    rows: Sequence[StateRow]
 
 
 class Membership(NamedTuple):

@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import rooms, search_index
+from storage import projections, rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
@@ -13,15 +13,19 @@ from storage.history import find_cids, read_history
 from storage.model import (
     Activation,
     Entry,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     LogEntry,
     MemberRow,
     MembershipPage,
     NewRoom,
+    PinPage,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
     Stored,
 )
 from storage.postgres_accounts import PostgresAccounts
@@ -106,11 +110,42 @@ class PostgresStore(PostgresAccounts):
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
+        read = (room_id, before, after, around, thread, limit)
+        if fold_for is None:
+            return await self._database.read(read_history, *read, timeout_s=self._read_s)
+        return await self._database.snapshot(projections.read_folded, read, fold_for, timeout_s=self._read_s)
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
         return await self._database.read(
-            read_history, room_id, before, after, around, limit, timeout_s=self._read_s
+            projections.fold_messages, room_id, seqs, user_id, timeout_s=self._read_s
+        )
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        return await self._database.read(
+            projections.list_reactions, room_id, seq, emoji, after, limit, timeout_s=self._read_s
+        )
+
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
+        """See `Store.list_pins`."""
+        return await self._database.snapshot(
+            projections.list_pins, room_id, user_id, before, limit, timeout_s=self._read_s
+        )
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        return await self._database.read(
+            projections.read_state, room_id, key, after, limit, timeout_s=self._read_s
         )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:

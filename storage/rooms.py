@@ -19,6 +19,7 @@ from storage.model import (
     RoomId,
     RoomKind,
     RoomRow,
+    StateRow,
 )
 
 _ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language"
@@ -53,6 +54,8 @@ INSERT INTO room_epochs (room_id, epoch, head_seq, began_at_ms) VALUES ($1, $2, 
 ALL_MEMBERS: Final = """
 SELECT user_id, name, role, joined_at_ms, read_seq FROM members WHERE room_id = $1 ORDER BY user_id
 """
+
+ALL_STATE: Final = "SELECT key, value, version, seq FROM room_state WHERE room_id = $1 ORDER BY key"
 
 LIST_MEMBERS: Final = """
 SELECT user_id, name, role, joined_at_ms, read_seq FROM members
@@ -137,6 +140,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     epochs = add_epoch(known, start)
     await tx.execute(WRITE_EPOCH, room_id, *start, at_ms, [epoch for epoch, _ in epochs])
     members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
+    state = await tx.fetch_as(StateRow, ALL_STATE, room_id)
     return Activation(
         room=room,
         epoch=epoch,
@@ -146,6 +150,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
         tail=tail[::-1] if tail_events else (),
         epochs=epochs,
         members=members,
+        state=state,
     )
 
 

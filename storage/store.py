@@ -12,14 +12,18 @@ from storage.account_store import AccountStore
 from storage.model import (
     Activation,
     Entry,
+    FoldedPage,
     HistoryPage,
     KnownCid,
     MemberRow,
     MembershipPage,
     NewRoom,
+    PinPage,
+    ReactionRow,
     Receipt,
     RoomId,
     RoomRow,
+    StatePage,
 )
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
@@ -83,9 +87,14 @@ class Store(AccountStore, Protocol):
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """At most `limit` events below, above or around a seq; with none of the three, the latest.
+
+        With `thread` only the messages of the thread that begins at that seq, which is not one of them. With
+        `fold_for` the page has the present of its messages, too, as that user sees them.
 
         `before` and `after` are exclusive; `around` is included, with about half of the page on
         either side. Items are always in rising order of seq. An unknown room has an empty page.
@@ -94,6 +103,29 @@ class Store(AccountStore, Protocol):
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """Which of these idempotency keys the sender has used in the room."""
+        ...
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """The present of the events at these seqs, those that are stored, as `user_id` sees them."""
+        ...
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """Who reacted to a message, by emoji and user id, those after `after` = (emoji, user id).
+
+        With `emoji` only that one's.
+        """
+        ...
+
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
+        """Pinned messages as a user sees them, the latest pin first, those of pins before `before`."""
+        ...
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """The shared state by key, those after `after`, or one key."""
         ...
 
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:

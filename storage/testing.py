@@ -10,6 +10,7 @@ from storage.model import (
     Account,
     Activation,
     Entry,
+    FoldedPage,
     HistoryPage,
     IssuedUser,
     KnownCid,
@@ -17,10 +18,13 @@ from storage.model import (
     MembershipPage,
     NewRoom,
     NewUser,
+    PinPage,
+    ReactionRow,
     Receipt,
     Revocation,
     RoomId,
     RoomRow,
+    StatePage,
     Stranger,
     TokenInfo,
     TokenRow,
@@ -94,12 +98,51 @@ class FaultyStore:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        thread: int | None = None,
+        fold_for: str | None = None,
         limit: int,
     ) -> HistoryPage:
         """See `Store.history`."""
         return await self._call(
             "history",
-            lambda: self.store.history(room_id, before=before, after=after, around=around, limit=limit),
+            lambda: self.store.history(
+                room_id,
+                before=before,
+                after=after,
+                around=around,
+                thread=thread,
+                fold_for=fold_for,
+                limit=limit,
+            ),
+        )
+
+    async def fold_messages(self, room_id: RoomId, seqs: Sequence[int], *, user_id: str) -> FoldedPage:
+        """See `Store.fold_messages`."""
+        return await self._call(
+            "fold_messages", lambda: self.store.fold_messages(room_id, seqs, user_id=user_id)
+        )
+
+    async def list_reactions(
+        self, room_id: RoomId, seq: int, *, emoji: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[ReactionRow]:
+        """See `Store.list_reactions`."""
+        return await self._call(
+            "list_reactions",
+            lambda: self.store.list_reactions(room_id, seq, emoji=emoji, after=after, limit=limit),
+        )
+
+    async def list_pins(self, room_id: RoomId, *, user_id: str, before: int | None, limit: int) -> PinPage:
+        """See `Store.list_pins`."""
+        return await self._call(
+            "list_pins", lambda: self.store.list_pins(room_id, user_id=user_id, before=before, limit=limit)
+        )
+
+    async def read_state(
+        self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
+    ) -> StatePage:
+        """See `Store.read_state`."""
+        return await self._call(
+            "read_state", lambda: self.store.read_state(room_id, key=key, after=after, limit=limit)
         )
 
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:

@@ -32,6 +32,7 @@ KEPT_IN: Final = {
     "wsproto": r"chat\.transport\..*",
     "prometheus_client": r"chat\.metrics|scripts\..*",
     "cryptography": r"chat\.issuer_keys",
+    "emoji": r"chat\.reaction_emoji",
     "jwt": r"chat\.(auth|issuers|issuer_keys)",
     "pydantic": r"chat\.config(_sources|_issuers)?",
     "pydantic_settings": r"chat\.config(_sources)?",

@@ -5,7 +5,7 @@ from typing import cast
 
 from chat.codec import JSON, MSGPACK, Codec
 from chat.errors import CloseCode, Refused
-from chat.protocol import Envelope, error
+from chat.protocol import Change, Envelope, error
 from chat.topic import Subscriber
 from chat.transport import Flusher, Outbox, build_frame
 from chat.transport.wire import Wire
@@ -49,6 +49,7 @@ class RecordingPeer:
 
     Attributes:
         ended: how the server closed it; None while it is open.
+        looked_up: changes of messages that the room does not remember.
     """
 
     _serial = 0
@@ -68,6 +69,7 @@ class RecordingPeer:
         self.outbox = Outbox(NoWire(), flusher, limit_bytes=2**30)
         self.is_closed = False
         self.ended: tuple[CloseCode, str] | None = None
+        self.looked_up: list[Change] = []
         self._codec = codec
         self._leave = leave
 
@@ -84,6 +86,10 @@ class RecordingPeer:
     def refuse(self, refused: Refused) -> None:
         """Keep an error."""
         self.reply(error(refused))
+
+    def look_up(self, request: Change) -> None:
+        """Keep what storage would have to be asked for."""
+        self.looked_up.append(request)
 
     def push_ephemeral(self, frame: bytes) -> bool:
         """Keep a frame that might have been shed."""

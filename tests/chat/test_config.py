@@ -154,6 +154,9 @@ def test_clients_are_told_every_limit_of_the_protocol() -> None:
     assert Config().public_limits() == {
         "frame_bytes": 65536,
         "body_bytes": 8192,
+        "emojis": 20,
+        "state_keys": 256,
+        "state_value_bytes": 16384,
         "bad_frames": 3,
         "subscriptions": 500,
         "sessions": 10,

@@ -266,9 +266,9 @@ def test_the_pace_narrows_down_to_one_and_recovers() -> None:
 
 
 @virtual_time
-async def test_the_index_leaves_the_database_to_others_half_of_the_time() -> None:
+async def test_the_index_leaves_the_database_to_others_three_quarters_of_the_time() -> None:
     """And more of it under pressure."""
-    for level, most in ((0, 50), (2, 17)):
+    for level, most in ((0, 25), (2, 13)):
         scene = Scene()
         scene.level = level
         room = await owned_room(scene.memory)
@@ -283,12 +283,12 @@ def test_steps_that_take_long_become_smaller() -> None:
     """Down to one event, and no larger while they are neither slow nor quick."""
     pace = Pace()
     before = pace.rows
-    pace.succeeded(0.5)
+    pace.succeeded(0.1)
     assert pace.rows == before
-    pace.succeeded(1.5)
+    pace.succeeded(0.2)
     assert pace.rows == before // 2
     for _ in range(20):
-        pace.succeeded(1.5)
+        pace.succeeded(0.2)
     assert (pace.rows, pace.at_one) == (1, False)
 
 

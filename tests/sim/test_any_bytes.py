@@ -48,6 +48,15 @@ FIELDS: Final[dict[str, st.SearchStrategy[object]]] = {
     "stop": st.booleans(),
     "kind": st.sampled_from(["public", "private", "direct"]),
     "guest": st.just("again"),
+    "seq": st.integers(-1, 9),
+    "emoji": st.sampled_from(["👍", "❤", "x", "🇩", "\0"]),
+    "remove": st.booleans(),
+    "reason": st.sampled_from(["why", "\0"]),
+    "thread": st.integers(-1, 5),
+    "fold": st.booleans(),
+    "if_version": st.integers(-1, 3),
+    "key": st.sampled_from(["a", "b", "The key", ""]),
+    "value": ANYTHING,
 }
 KINDS = st.sampled_from([*REQUEST_TYPES, "dance"])
 

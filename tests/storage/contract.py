@@ -17,6 +17,7 @@ from storage import (
     Stored,
 )
 from tests.storage.contract_accounts import AccountContract
+from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
@@ -208,11 +209,18 @@ class RoomContract:
         await store.append([message(room, 1, cid="a", body="x"), message(room, 2, cid="b", by="u_bob")])
 
         found = await store.find_cids(room, "u_ann", ["a", "b", "c"])
-        assert found == {"a": (1, 1, AT_MS + 1, "x")}
+        assert found == {"a": (1, 1, AT_MS + 1, "x", "message", None)}
         assert await store.find_cids(RoomId(999), "u_ann", ["a"]) == {}
 
 
 class StoreContract(
-    AppendContract, ParkContract, MemberContract, RoomContract, AccountContract, SearchContract
+    AppendContract,
+    ParkContract,
+    MemberContract,
+    ChangeContract,
+    StateContract,
+    RoomContract,
+    AccountContract,
+    SearchContract,
 ):
     """All of it."""

@@ -45,6 +45,21 @@ def event(room_id: RoomId, seq: int, *, kind: str = "room", epoch: int = 1, n: i
     )
 
 
+def changed(
+    room_id: RoomId,
+    seq: int,
+    kind: str,
+    data: str,
+    *,
+    body: str | None = None,
+    by: str = "u_ann",
+    cid: str | None = None,
+    epoch: int = 1,
+) -> LogEntry:
+    """A change of a message, or of the shared state."""
+    return LogEntry(room_id, seq, epoch, AT_MS + seq, kind, by, by.upper(), seq, cid, body, None, None, data)
+
+
 def void(entry: LogEntry) -> LogEntry:
     """What stands in the log when an entry was refused."""
     return LogEntry(

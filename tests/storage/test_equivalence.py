@@ -1,6 +1,6 @@
 """The double and Postgres answer alike to anything: a random script is played on both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 from uuid import uuid4
@@ -24,7 +24,7 @@ from storage import (
     open_database,
 )
 from tests.postgres import PostgresServer
-from tests.storage.rows import change, event, make_room, message, take_over
+from tests.storage.rows import change, changed, event, make_room, message, take_over
 
 ROOMS = (0, 1)
 ROLES: list[Role | None] = ["member", "moderator", None, None]
@@ -77,10 +77,18 @@ class Look:
 
 Op: TypeAlias = Append | Park | TakeOver | Look
 
+CHANGES: Mapping[str, str] = {
+    "edit": '{"of":1,"version":2}',
+    "delete": '{"of":1}',
+    "react": '{"of":2,"emoji":"x"}',
+    "pin": '{"of":2}',
+    "state": '{"key":"k","value":{"a":[1]},"version":1}',
+}
+
 ROW_OF = st.builds(
     Row,
     room=st.sampled_from(ROOMS),
-    kind=st.sampled_from(["message"] * 4 + ["event", "member"]),
+    kind=st.sampled_from(["message"] * 4 + ["event", "member", *CHANGES]),
     skew=st.sampled_from([0] * 18 + [1, -1]),
     age=st.sampled_from([0] * 9 + [1]),
     key=st.sampled_from("klmno"),
@@ -131,6 +139,14 @@ class Player:
             found = await self.store.find_cids(self.ids[room], self.user, list("klmno"))
             self.answers.append(dict(sorted(found.items())))
             assert await self.store.find_room(name) is not None
+            folded = await self.store.fold_messages(self.ids[room], [1, 2, 3], user_id=self.user)
+            self.answers.append(sorted(folded.messages.items()))
+            self.answers.append(
+                await self.store.list_reactions(self.ids[room], 2, emoji=None, after=None, limit=9)
+            )
+            pins = await self.store.list_pins(self.ids[room], user_id=self.user, before=None, limit=9)
+            self.answers.append([entry.seq for entry, _ in pins.pins])
+            self.answers.append(await self.store.read_state(self.ids[room], key=None, after=None, limit=9))
         self.answers.append(await self.store.memberships([self.user], after=None, limit=9))
         return self.answers
 
@@ -168,7 +184,20 @@ class Player:
                 continue
             seq = max(1, heads[row.room] + 1 + row.skew)
             heads[row.room] = seq
-            if row.kind == "event":
+            if row.kind in CHANGES:
+                batch.append(
+                    changed(
+                        room_id,
+                        seq,
+                        row.kind,
+                        CHANGES[row.kind],
+                        body=row.body if row.kind == "edit" else None,
+                        by=self.user,
+                        cid=row.key,
+                        epoch=epoch,
+                    )
+                )
+            elif row.kind == "event":
                 batch.append(event(room_id, seq, epoch=epoch))
             else:
                 batch.append(message(room_id, seq, epoch=epoch, by=self.user, cid=row.key, body=row.body))

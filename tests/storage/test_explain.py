@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import pytest
 
-from storage import Database, Tx, accounts, append, history, rooms, search, search_index
+from storage import Database, Tx, accounts, append, history, projections, rooms, search, search_index
 from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
@@ -45,6 +45,17 @@ SELECT room_id, seq, at_ms, seq, to_tsvector('simple', 'word' || seq % 50 || ' w
     || array_to_tsvector({TAGS_SQL.format(room_id="room_id", language="'simple'", at_ms="at_ms")})
 FROM log WHERE kind = 'message';
 INSERT INTO revocations (at_ms, user_id) SELECT i, 'u_' || i FROM generate_series(1, 5000) i;
+INSERT INTO log (room_id, seq, epoch, at_ms, n, thread, kind, author, author_name, body)
+SELECT i % 5 + 1, 100000 + i / 5, 1, i, i / 5 + 1, i / 50 + 1, 'message', 'u_1', '', 'x'
+FROM generate_series(0, 9999) i;
+
+INSERT INTO log (room_id, seq, epoch, at_ms, n, kind, author, author_name, body, data)
+SELECT i % 5 + 1, 200000 + i / 5, 1, i, 0, k.kind, 'u_' || i % 100, '', 'x', format(
+    '{{"of":%s,"version":2,"emoji":"e%s","key":"k%s","value":%s}}', i / 50 + 1, i % 9, i % 200, i
+)
+FROM generate_series(0, 9999) i, LATERAL (
+    SELECT (ARRAY['edit', 'react', 'pin', 'state'])[i % 4 + 1] AS kind
+) AS k;
 
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
@@ -65,6 +76,16 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "history.after": (history.PAGE_AFTER, ["1", "2000", "50"]),
     "history.around": (history.PAGE_AROUND, ["1", "2000", "25", "25"]),
     "history.find_cids": (history.FIND_CIDS, ["1", "u_5", "{c5,c105}"]),
+    "history.thread_before": (history.THREAD_BEFORE, ["1", "102000", "50", "7"]),
+    "history.thread_after": (history.THREAD_AFTER, ["1", "100", "50", "7"]),
+    "history.thread_around": (history.THREAD_AROUND, ["1", "100100", "25", "25", "7"]),
+    "projections.fold": (projections.FOLD, ["1", "{1,2,3}", "u_5"]),
+    "projections.reactions": (projections.LIST_REACTIONS, ["1", "5", "e1", "u_5", "50"]),
+    "projections.reactions_with": (projections.LIST_REACTIONS_WITH, ["1", "5", "e1", "u_5", "50", "e1"]),
+    "projections.pins": (projections.LIST_PINS, ["1", "200100", "50"]),
+    "projections.state": (projections.READ_STATE, ["1", "k1", "50"]),
+    "projections.state_key": (projections.READ_STATE_KEY, ["1", "k1"]),
+    "rooms.all_state": (rooms.ALL_STATE, ["1"]),
     "rooms.find": (rooms.FIND_ROOM, ["room000100"]),
     "rooms.list": (rooms.LIST_ROOMS, ["room000100", "50"]),
     "rooms.raise_epoch": (rooms.RAISE_EPOCH, ["room000100"]),
@@ -107,7 +128,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "append.lock": (append.LOCK_ROOMS, [TWO]),
     "append.heads": (append.HEADS, [TWO]),
-    "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}"]),
+    "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}", "{message,edit}"]),
     "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}"]),
     "append.upsert_members": (
         append.UPSERT_MEMBERS,

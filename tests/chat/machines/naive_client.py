@@ -153,7 +153,7 @@ class NaiveClient:
 
     def _put(self, event: Wires) -> None:
         self.log[cast("int", event["seq"])] = event
-        of = event.get("of")
+        of = event.get("of") if event["kind"] == "void" else None
         if of is not None:
             voided = self.log.get(cast("int", of))
             if voided is not None:

@@ -1,0 +1,420 @@
+"""For every kind of event: a snapshot at q, with the events after q, is the snapshot of now.
+
+Scripts of messages, edits, deletions, reactions, pins and values are played on rooms with everything around
+them but sockets, while the database fails, rooms crash, servers die and clients come and go. In the end what
+a server would show anew, what was shown at any moment and then changed by the events since, and what every
+client has made of the events that it saw, are one and the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never, cast
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from actors import ActorUnavailable, MailboxFull
+from chat.json_value import encode_value
+from chat.protocol import Change, Delete, Edit, Pin, React, SetState
+from chat.room import as_event
+from chat.room_messages import ChangeRoom, RoomMessage, SendMessage, SubscribeRoom
+from storage import MemoryStore, Unavailable, WriterLimits
+from storage.model import LogEntry, MemberChange, NewRoom
+from storage.testing import Fault
+from tests.chat.machines.naive_client import NaiveClient
+from tests.chat.machines.naive_fold import Present, read_present
+from tests.chat.peers_double import Wires
+from tests.chat.room_kit import AT_MS, ROOM_ID, Bench, Times, open_bench, virtual_time
+
+USERS = ("ann", "bob", "cat")
+LIMIT = 4
+
+
+@dataclass(frozen=True)
+class Say:
+    """Some messages, perhaps in a thread."""
+
+    user: str
+    body: str
+    count: int
+    thread: int | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A change of a message, counted from the latest, or of a key; perhaps under a key that was used."""
+
+    user: str
+    what: str
+    back: int
+    variant: int
+    cid: str | None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Lose the connection; come back and subscribe from where one was."""
+
+    user: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Look at what a server shows now."""
+
+    user: str
+
+
+@dataclass(frozen=True)
+class Database:
+    """How the database fares from now on."""
+
+    fault: Fault | None
+
+
+@dataclass(frozen=True)
+class CrashRoom:
+    """A bug: before the next event is ordered, or between the writer and the subscribers."""
+
+    midway: bool
+
+
+@dataclass(frozen=True)
+class CrashServer:
+    """kill -9: what was only in memory is gone."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Time passes."""
+
+    seconds: float
+
+
+Op: TypeAlias = Say | Ask | Resume | Snapshot | Database | CrashRoom | CrashServer | Wait
+
+users = st.sampled_from(USERS)
+asks = st.builds(
+    Ask,
+    users,
+    st.sampled_from([*["edit"] * 4, "delete", *["react"] * 5, "pin", "pin", *["set"] * 4]),
+    st.sampled_from([0, 0, 0, 1, 1, 2, 5, 9]),
+    st.integers(0, 7),
+    st.sampled_from([None, None, None, "k", "l"]),
+)
+calm: list[st.SearchStrategy[Op]] = [
+    st.builds(
+        Say,
+        users,
+        st.sampled_from(["x", "@bob, look", "@here"]),
+        st.integers(1, 3),
+        st.sampled_from([None, 0, 1]),
+    ),
+    asks,
+    asks,
+    asks,
+    asks,
+    st.builds(Resume, users),
+    st.builds(Snapshot, users),
+    st.builds(Wait, st.sampled_from([0.0, 0.01, 0.2, 1.0])),
+    st.builds(
+        Database,
+        st.sampled_from(
+            [
+                None,
+                None,
+                Fault(before_s=0.3),
+                Fault(refusal=Unavailable("away")),
+                Fault(lost=Unavailable("cut")),
+            ]
+        ),
+    ),
+    st.builds(CrashRoom, st.just(value=True)),
+]
+deaths: list[st.SearchStrategy[Op]] = [st.builds(CrashRoom, st.booleans()), st.builds(CrashServer)]
+
+
+class Client(NaiveClient):
+    """A client that also asks for changes; what was answered stands in the log."""
+
+    def _stored(self, cid: str, body: str, ok: Wires, durable: Sequence[LogEntry]) -> None:
+        del cid
+        seq = cast("int", ok["seq"])
+        assert seq <= len(durable), f"ok, and not stored: {ok}"
+        row = durable[seq - 1]
+        assert row.kind == body
+        if "dup" not in ok:
+            assert (row.by, row.epoch, row.at_ms) == (f"u_{self.user}", ok["epoch"], ok["at"])
+        event(f"done: {body}{' again' if 'dup' in ok else ''}")
+
+
+@dataclass
+class World:
+    """What outlives a server."""
+
+    memory: MemoryStore = field(default_factory=MemoryStore)
+    clients: dict[str, Client] = field(default_factory=lambda: {user: Client(user) for user in USERS})
+    snapshots: list[tuple[int, Present]] = field(default_factory=list[tuple[int, Present]])
+    requests: int = 0
+
+    async def log(self) -> Sequence[LogEntry]:
+        """What is stored."""
+        return (await self.memory.history(ROOM_ID, limit=100_000)).items
+
+
+class Life:
+    """One server, from its start to its death."""
+
+    def __init__(self, world: World, bench: Bench) -> None:
+        self._world = world
+        self._bench = bench
+
+    async def play(self, op: Op) -> None:
+        """Do one thing, and look at the world."""
+        world, bench = self._world, self._bench
+        match op:
+            case Say(user, body, count, thread):
+                seqs = await self._messages()
+                root = None if thread is None or not seqs else seqs[max(0, len(seqs) - 1 - thread)]
+                for _ in range(count):
+                    self._say(user, body, root)
+            case Ask():
+                await self._ask(op)
+            case Resume(user):
+                await self.look()
+                world.clients[user].disconnect()
+                self._subscribe(user)
+            case Snapshot(user):
+                world.snapshots.append(await read_present(world.memory, ROOM_ID, f"u_{user}"))
+            case Database(fault):
+                if fault is None:
+                    bench.database_back()
+                else:
+                    bench.database_away(fault=fault)
+            case CrashRoom(midway):
+                bench.flusher.crashes, bench.crash_clock = (1, 0) if midway else (0, 1)
+            case Wait(seconds):
+                await bench.settle(seconds)
+            case CrashServer():
+                # The caller ends this life.
+                pass
+            case _:
+                assert_never(op)
+        await self.look()
+
+    async def look(self) -> None:
+        """Let clients read what came, and look up for the room what it does not remember, as a desk does."""
+        log = await self._world.log()
+        for client in self._world.clients.values():
+            client.absorb(log)
+        for client in self._world.clients.values():
+            peer = client.peer
+            if peer is None:
+                continue
+            if peer.is_closed:
+                client.disconnect()
+                continue
+            wanted, peer.looked_up = peer.looked_up, []
+            for request in wanted:
+                event("looked up")
+                assert not isinstance(request, SetState)
+                page = await self._world.memory.fold_messages(ROOM_ID, [request.seq], user_id=peer.user_id)
+                self._tell(client, request.id, ChangeRoom(peer, request, stored=page))
+
+    async def calm_down(self) -> None:
+        """Let everything be stored; then everybody comes back once more, and has no hole."""
+        world, bench = self._world, self._bench
+        bench.database_back()
+        bench.flusher.crashes = bench.crash_clock = 0
+        for _ in range(3):
+            # Longer than a room that was given up stays so.
+            await bench.settle(60.0)
+            await self.look()
+        for client in world.clients.values():
+            assert client.peer is None or not client.asked, f"never answered: {client.asked}"
+            client.disconnect()
+            self._subscribe(client.user)
+        await bench.settle(5.0)
+        await self.look()
+        for client in world.clients.values():
+            assert client.subscribed
+            while (after := client.hole()) is not None:
+                page = await world.memory.history(ROOM_ID, after=after, limit=3)
+                client.fill([dict(as_event("tea", one)) for one in page.items])
+
+    async def _messages(self, author: str | None = None) -> list[int]:
+        return [
+            entry.seq
+            for entry in await self._world.log()
+            if entry.kind == "message" and author in {None, entry.by}
+        ]
+
+    def _client(self, user: str) -> Client:
+        client = self._world.clients[user]
+        if client.peer is None:
+            client.connect(self._bench.peer(user))
+        return client
+
+    def _say(self, user: str, body: str, thread: int | None) -> None:
+        client = self._client(user)
+        request_id = self._next_id()
+        assert client.peer is not None
+        message = SendMessage(client.peer, request_id, f"m{request_id}", body, None, thread)
+        client.ask(request_id, message.cid, "message")
+        self._tell(client, request_id, message)
+
+    async def _ask(self, op: Ask) -> None:
+        # Mostly what may be edited, or who may not would be all that this is about.
+        author = f"u_{op.user}" if op.what in {"edit", "delete"} and op.variant % 4 else None
+        seqs = await self._messages(author)
+        seq = seqs[max(0, len(seqs) - 1 - op.back)] if seqs else 1
+        client = self._client(op.user)
+        request_id = self._next_id()
+        request, kind = build(op, request_id, seq)
+        value = None
+        if isinstance(request, SetState) and request.value is not None:
+            value = encode_value(request.value)
+        assert client.peer is not None
+        client.ask(request_id, op.cid or "-", kind)
+        self._tell(client, request_id, ChangeRoom(client.peer, request, value=value))
+
+    def _subscribe(self, user: str) -> None:
+        client = self._client(user)
+        if client.subscribed:
+            return
+        request_id = self._next_id()
+        assert client.peer is not None
+        client.ask(request_id, "", "")
+        self._tell(
+            client,
+            request_id,
+            SubscribeRoom(peer=client.peer, request_id=request_id, since=client.position, limit=LIMIT),
+        )
+
+    def _tell(self, client: NaiveClient, request_id: int, message: RoomMessage) -> None:
+        try:
+            self._bench.tell(message)
+        except (MailboxFull, ActorUnavailable):
+            del client.asked[request_id]
+
+    def _next_id(self) -> int:
+        self._world.requests += 1
+        return self._world.requests
+
+
+def build(op: Ask, request_id: int, seq: int) -> tuple[Change, str]:
+    """A request of this kind, and the kind of its event."""
+    flag = op.variant >= 4
+    match op.what:
+        case "edit":
+            body = ("y", "@cat", "@here", "z")[op.variant % 4]
+            version = op.variant % 3 + 1 if flag else None
+            return Edit(id=request_id, room="tea", seq=seq, body=body, if_version=version, cid=op.cid), "edit"
+        case "delete":
+            return Delete(id=request_id, room="tea", seq=seq, cid=op.cid), "delete"
+        case "pin":
+            return Pin(id=request_id, room="tea", seq=seq, remove=flag, cid=op.cid), "pin"
+        case "react":
+            emoji = "👍🎉"[op.variant % 2]
+            remove = op.variant >= 6
+            return React(id=request_id, room="tea", seq=seq, emoji=emoji, remove=remove, cid=op.cid), "react"
+        case _:
+            value = (None, 1, "two", [3])[op.variant % 4]
+            version = op.back % 4 if flag else None
+            key = "ab"[op.back % 2]
+            return (
+                SetState(id=request_id, room="tea", key=key, value=value, if_version=version, cid=op.cid),
+                "state",
+            )
+
+
+async def simulate(ops: Sequence[Op], *, tail_events: int, strict: bool) -> World:
+    """Play a script over as many servers as it takes, to its calm end."""
+    world = World()
+    await _create(world.memory, strict=strict)
+    rest: list[Op] = [*(Say(user, "x", 2, None) for user in USERS), Wait(0.01), *ops]
+    while True:
+        async with open_bench(
+            Times(tail_events=tail_events),
+            limits=WriterLimits(max_interval_s=0.0, max_batch_rows=3, retry_base_s=0.05, retry_cap_s=0.05),
+            memory=world.memory,
+        ) as bench:
+            life = Life(world, bench)
+            for user in USERS:
+                await life.play(Resume(user))
+            await bench.settle()
+            while rest:
+                op = rest.pop(0)
+                await life.play(op)
+                if isinstance(op, CrashServer):
+                    break
+            else:
+                await life.calm_down()
+                return world
+            for client in world.clients.values():
+                client.disconnect()
+
+
+async def _create(memory: MemoryStore, *, strict: bool) -> None:
+    room = NewRoom(
+        name="tea",
+        kind="public",
+        topic="",
+        strict=strict,
+        slow_s=0.0,
+        created_by="u_ann",
+        creator_name="ann",
+        created_at_ms=AT_MS,
+    )
+    await memory.create_room(room)
+    activation = await memory.activate("tea", tail_events=0, at_ms=AT_MS)
+    assert activation is not None
+    joining = [
+        MemberChange(ROOM_ID, activation.epoch, f"u_{user}", user, "member", AT_MS, 0, 0)
+        for user in ("bob", "cat")
+    ]
+    await memory.append(joining)
+
+
+async def check(world: World) -> None:
+    """Everything that holds in the end."""
+    log = [as_event("tea", entry) for entry in await world.log()]
+    for kind in {str(one["kind"]) for one in log}:
+        event(f"in the log: {kind}")
+    for client in world.clients.values():
+        user_id = f"u_{client.user}"
+        _, now = await read_present(world.memory, ROOM_ID, user_id)
+        assert Present(user_id).after(log).shown() == now.shown(), "the log is not what is shown of it"
+        seen = [client.log[seq] for seq in sorted(client.log)]
+        assert Present(user_id).after(seen).shown() == now.shown(), f"{client.user} has seen something else"
+        for code in set(client.codes):
+            event(f"refused: {code}")
+    for as_of, then in world.snapshots:
+        _, now = await read_present(world.memory, ROOM_ID, then.user_id)
+        since = [one for one in log if cast("int", one["seq"]) > as_of]
+        assert then.after(since).shown() == now.shown(), f"the snapshot at {as_of} leads elsewhere"
+        client = world.clients[then.user_id.removeprefix("u_")]
+        seen = [client.log[seq] for seq in sorted(client.log) if seq > as_of]
+        assert then.after(seen).shown() == now.shown()
+
+
+@virtual_time
+async def run_and_check(ops: Sequence[Op], tail_events: int, strict: bool) -> None:
+    """One script."""
+    await check(await simulate(ops, tail_events=tail_events, strict=strict))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(*calm), min_size=20, max_size=80), st.integers(2, 6), st.booleans())
+def test_a_snapshot_and_the_events_after_it_are_the_snapshot_of_now(
+    ops: list[Op], tail_events: int, strict: bool
+) -> None:
+    """Also for messages that the room has forgotten, and keys that turn out to have been used."""
+    run_and_check(ops, tail_events, strict)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(*calm, *deaths), min_size=20, max_size=80), st.booleans())
+def test_the_same_holds_whoever_dies(ops: list[Op], strict: bool) -> None:
+    """Rooms and servers are killed in the middle of it; who resumes sees what one that stayed saw."""
+    run_and_check(ops, 100, strict)
