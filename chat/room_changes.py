@@ -4,7 +4,7 @@ Each of them is one more entry of the room's one log; what a message has become 
 here looks into storage: of a message that the room does not remember, `order_change` asks its caller to.
 """
 
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -126,28 +126,24 @@ def _decide(
         raise Refused(ErrorCode.FORBIDDEN, "only a moderator pins messages")
     if facts.delete_seq is not None:
         raise Refused(ErrorCode.NOT_FOUND, "the message was deleted", field="seq")
-    match request:
-        case Edit():
-            if request.if_version is not None and request.if_version != facts.version:
-                if facts.body is None:
-                    # Who comes too late hears what is there.
-                    return LookUp(request.seq)
-                raise Refused(
-                    ErrorCode.CONFLICT,
-                    f"the message has version {facts.version}",
-                    current={"value": facts.body, "version": facts.version},
-                )
+    if isinstance(request, Edit):
+        if request.if_version is None or request.if_version == facts.version:
             return {"version": facts.version + 1, **state.mentioned(request.body).fields()}
-        case React():
-            return _react(request, facts, by)
-        case Pin():
-            if not request.remove:
-                return {} if facts.pin_seq is None else Done(facts.pin_seq)
-            if facts.pin_seq is None:
-                raise Refused(ErrorCode.NOT_FOUND, "the message is not pinned", field="seq")
-            return {"remove": True}
-        case _:
-            assert_never(request)
+        if facts.body is None:
+            # Who comes too late hears what is there.
+            return LookUp(request.seq)
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"the message has version {facts.version}",
+            current={"value": facts.body, "version": facts.version},
+        )
+    if isinstance(request, React):
+        return _react(request, facts, by)
+    if not request.remove:
+        return {} if facts.pin_seq is None else Done(facts.pin_seq)
+    if facts.pin_seq is None:
+        raise Refused(ErrorCode.NOT_FOUND, "the message is not pinned", field="seq")
+    return {"remove": True}
 
 
 def _react(request: React, facts: MessageFacts, by: str) -> dict[str, object] | Done:
@@ -192,14 +188,8 @@ def repeats(request: Change, kind: str, body: str | None, data: str | None) -> b
         return told.key == request.key and encode_value(told.value) == encode_value(request.value)
     if told.of != request.seq:
         return False
-    match request:
-        case Edit():
-            return body in {None, request.body}
-        case React():
-            return told.emoji == request.emoji and told.remove == request.remove
-        case Pin():
-            return told.remove == request.remove
-        case Delete():
-            return True
-        case _:
-            assert_never(request)
+    if isinstance(request, Edit):
+        return body in {None, request.body}
+    if isinstance(request, React):
+        return told.emoji == request.emoji and told.remove == request.remove
+    return isinstance(request, Delete) or told.remove == request.remove

@@ -89,6 +89,11 @@ def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: b
         return f"{head}{name}: {printable(body)}"
     if kind == "void":
         return None
+    if kind == "delete":
+        return f"{head}-- #{event.get('of')} was deleted"
+    if kind == "edit":
+        text = event.get("body")
+        return f"{head}-- #{event.get('of')} is now: {printable(text)}" if isinstance(text, str) else None
     by = printable(str(event.get("name", event.get("by"))))
     return f"{head}-- {printable(str(kind))} by {by}"
 

@@ -456,3 +456,25 @@ def test_voids_that_nobody_was_told_of_are_found() -> None:
     tail = [void_entry(3), entry(4), void_entry(5), void_entry(6, of=3), void_entry(7)]
     assert list(state_of(tail).unannounced_voids()) == [5, 7]
     assert list(state_of(log_of(3)).unannounced_voids()) == []
+
+
+# -- mentions --------------------------------------------------------------------------------------------
+
+
+def test_a_message_mentions_the_members_of_its_moment() -> None:
+    """Who joins later, has another name now, or left, is meant from then on by what is so then."""
+    state = state_of(members=[member("u_ann"), member("u_owner", "owner")])
+
+    def mentions(cid: str) -> str | None:
+        made = send(state, cid, "@bob @cat @u_ann", by="u_owner")
+        assert isinstance(made, LogEntry)
+        return made.data
+
+    assert mentions("1") == '{"mentions":["u_ann"]}'
+    state.admit("u_new", "Bob", AT_MS)
+    assert mentions("2") == '{"mentions":["u_new","u_ann"]}'
+    state.admit("u_new", "Cat", AT_MS)
+    state.remove("u_ann")
+    assert mentions("3") == '{"mentions":["u_new"]}'
+    state.remove("u_new")
+    assert mentions("4") is None

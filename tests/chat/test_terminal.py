@@ -368,5 +368,13 @@ def test_events_without_words_are_told_or_hidden() -> None:
     at = {"t": "event", "room": "r", "seq": 4, "at": 0, "by": "u_a", "name": "ada"}
     assert format_event({**at, "kind": "void"}, tz=UTC, with_room=False) is None
     assert format_event({**at, "kind": "pin"}, tz=UTC, with_room=True) == "00:00 r #4 -- pin by ada"
+    gone = {**at, "kind": "message", "body": None}
+    assert format_event(gone, tz=UTC, with_room=False) == "00:00 #4 ada (deleted)"
+    edit = {**at, "kind": "edit", "of": 2, "body": "so\x1b"}
+    assert format_event(edit, tz=UTC, with_room=False) == "00:00 #4 -- #2 is now: so␛"
+    assert format_event({**edit, "body": None}, tz=UTC, with_room=False) is None
+    assert format_event({**at, "kind": "delete", "of": 2}, tz=UTC, with_room=False) == (
+        "00:00 #4 -- #2 was deleted"
+    )
     action = {**at, "kind": "message", "body": "/me bows"}
     assert format_event(action, tz=UTC, with_room=False) == "00:00 #4 * ada bows"
