@@ -79,7 +79,10 @@ def render_page(
     for contest, figures in _SECTIONS:
         tables = [table for figure in figures if (table := _figure(results, figure))]
         if tables:
-            rate = contest.workload.rate
+            rate = next(
+                (result.common[contest.name] for result in results if contest.name in result.common),
+                contest.workload.rate,
+            )
             common = f", {rate:,.0f} sends/s where nothing else is said" if rate else ""
             parts += [f"## {contest.workload.title}{common}\n", *tables, _latencies(results, contest.name)]
     parts += [_lacks(results), _versions(results), _failures(results), _method()]

@@ -72,6 +72,7 @@ class Race:
         measured = await self._run(contestant, workload, self._options.seconds * workload.scale)
         result.runs[contest.name] = measured
         result.rates[contest.name] = workload.rate
+        result.common[contest.name] = contest.workload.rate
         for doubt in render_doubts(measured):
             print(doubt)
         for figure, value in result.figures().items():

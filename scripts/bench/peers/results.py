@@ -76,6 +76,7 @@ class Result:
         versions: of what counts, by package.
         runs: by workload, at the common rate or the contestant's best if that is lower.
         rates: of those runs, sends a second.
+        common: by workload, the rate that was common to all.
         climbs: by workload.
         failures: what could not be measured, and why.
     """
@@ -86,6 +87,7 @@ class Result:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     runs: dict[str, Measured] = field(default_factory=dict[str, Measured])
     rates: dict[str, float] = field(default_factory=dict[str, float])
+    common: dict[str, float] = field(default_factory=dict[str, float])
     climbs: dict[str, Climb] = field(default_factory=dict[str, Climb])
     failures: list[str] = field(default_factory=list[str])
 
@@ -117,7 +119,8 @@ class Result:
         return found
 
     def _remark(self, workload: str, run: Measured) -> str:
-        common = next(c.workload.rate for c in (FANOUT, PAIRS, CROWD) if c.name == workload)
+        own = next(c.workload.rate for c in (FANOUT, PAIRS, CROWD) if c.name == workload)
+        common = self.common.get(workload, own)
         rate = self.rates.get(workload, common)
         told = [f"at {rate:,.0f} sends/s"] if rate != common else []
         if run.shots and run.foreign_load > FOREIGN_MAX:

@@ -38,6 +38,16 @@ def test_a_figure_at_another_rate_or_of_a_broken_run_says_so() -> None:
     assert remark == "at 500 sends/s; 3 connections were lost"
 
 
+def test_another_rate_is_another_than_the_one_that_was_common_to_all() -> None:
+    """Whatever the workload's own is."""
+    result = Result(
+        name="ws", title="ws", lacks="", runs={"pairs": run()}, rates={"pairs": 8000}, common={"pairs": 8000}
+    )
+    assert "sends/s" not in result.figures()[Figure.SEND_CPU].remark
+    result.rates["pairs"] = 500
+    assert "at 500 sends/s" in result.figures()[Figure.SEND_CPU].remark
+
+
 def test_a_figure_of_a_core_that_was_shared_says_so() -> None:
     """Half of it was somebody else's."""
     shots = (shot(0), shot(1, events=100, busy=(50, 0)))
