@@ -4,7 +4,7 @@ Pages of history, who reacted, pins, values; and what storage knows of a message
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final, assert_never, cast
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.answer_size import fitting
@@ -89,9 +89,30 @@ class MessageDesk:
         except AskTimeout:
             raise Refused(ErrorCode.TIMEOUT, "the room did not answer in time", retry_after_s=1.0) from None
 
+    async def write(self, session: Session, request: Send | Change) -> None:
+        """Ask a room once more to put something into its log."""
+        if isinstance(request, Send):
+            await self._send_again(session, request)
+        else:
+            await self._change(session, request)
+
+    async def read(self, session: Session, request: History | Reactions | Pins | GetState) -> None:
+        """Answer from what is stored."""
+        match request:
+            case History():
+                await self._history(session, request)
+            case Reactions():
+                await self._reactions(session, request)
+            case Pins():
+                await self._pins(session, request)
+            case GetState():
+                await self._get_state(session, request)
+            case _:
+                assert_never(request)
+
     # -- writing ---------------------------------------------------------------------------------------
 
-    async def send_again(self, session: Session, request: Send) -> None:
+    async def _send_again(self, session: Session, request: Send) -> None:
         """Find out whether a re-sent message is stored already, before the room orders it again."""
         info = await self.inspect(request.room, session.user_id)
         found = await self._find_cid(info, session, request.cid)
@@ -102,7 +123,7 @@ class MessageDesk:
         else:
             self._reply_known(session, request.id, request.cid, found)
 
-    async def change(self, session: Session, request: Change) -> None:
+    async def _change(self, session: Session, request: Change) -> None:
         """Ask the room once more, with what storage knows: of the message, and of a `cid` sent again."""
         info = await self.inspect(request.room, session.user_id)
         if request.retry and request.cid is not None:
@@ -127,7 +148,7 @@ class MessageDesk:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    async def history(self, session: Session, request: History) -> None:
+    async def _history(self, session: Session, request: History) -> None:
         """A page of a room's log, or of a thread; with `fold` the present of its messages."""
         if sum(seq is not None for seq in (request.before, request.after, request.around)) > 1:
             raise Refused(ErrorCode.BAD_REQUEST, "give one of before, after and around", field="before")
@@ -158,7 +179,7 @@ class MessageDesk:
         await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
 
-    async def reactions(self, session: Session, request: Reactions) -> None:
+    async def _reactions(self, session: Session, request: Reactions) -> None:
         """Who reacted to a message, by emoji and user."""
         emoji = None if request.emoji is None else require_emoji(request.emoji)
         after = None
@@ -183,7 +204,7 @@ class MessageDesk:
             else None,
         )
 
-    async def pins(self, session: Session, request: Pins) -> None:
+    async def _pins(self, session: Session, request: Pins) -> None:
         """What is pinned, the latest pin first, each message as it is now."""
         before = None
         if request.cursor is not None:
@@ -207,7 +228,7 @@ class MessageDesk:
         await session.wait_uncrowded()
         session.reply_listing(ok(request.id, **fields), "items", items)
 
-    async def get_state(self, session: Session, request: GetState) -> None:
+    async def _get_state(self, session: Session, request: GetState) -> None:
         """One key of the shared state, or a page of them, as they are stored."""
         after = None
         if request.cursor is not None:

@@ -35,6 +35,14 @@ class _Data(msgspec.Struct, frozen=True):
 _decode: Final = msgspec.json.Decoder(_Data).decode
 
 
+def _data_of(entry: LogEntry) -> _Data | None:
+    """What an event of the log says; None for one that does not say what it is about, as storage has it."""
+    try:
+        return _decode(entry.data or "")
+    except msgspec.MsgspecError:
+        return None
+
+
 class MessageFacts:
     """One message's present.
 
@@ -137,8 +145,7 @@ class TailFacts:
         for entry in tail:
             if entry.kind == "message":
                 messages[entry.seq] = entry
-            elif entry.kind in KINDS_OF_MESSAGES and entry.data is not None:
-                data = _decode(entry.data)
+            elif entry.kind in KINDS_OF_MESSAGES and (data := _data_of(entry)) is not None:
                 message = messages.get(data.of)
                 facts = None if message is None else MessageFacts(message.by, message.body)
                 self._record(entry, data, facts, in_tail=message is not None)

@@ -132,7 +132,7 @@ class SessionDesk:
         if scope.cancelled_caught:
             raise Refused(ErrorCode.TIMEOUT, "no answer in time", retry_after_s=1.0)
 
-    async def _finish(self, session: Session, request: AnyRequest) -> None:  # noqa: C901  one match over requests
+    async def _finish(self, session: Session, request: AnyRequest) -> None:
         match request:
             case Hello():
                 await self._hello(session, request)
@@ -144,20 +144,12 @@ class SessionDesk:
                 await self._join(session, request)
             case Create():
                 await self._create(session, request)
-            case Send():
-                await self._messages.send_again(session, request)
-            case Edit() | Delete() | React() | Pin() | SetState():
-                await self._messages.change(session, request)
-            case History():
-                await self._messages.history(session, request)
+            case Send() | Edit() | Delete() | React() | Pin() | SetState():
+                await self._messages.write(session, request)
+            case History() | Reactions() | Pins() | GetState():
+                await self._messages.read(session, request)
             case Search():
                 await self._services.searches.search(session, request)
-            case Reactions():
-                await self._messages.reactions(session, request)
-            case Pins():
-                await self._messages.pins(session, request)
-            case GetState():
-                await self._messages.get_state(session, request)
             case Rooms():
                 await self._rooms(session, request)
             case Room():

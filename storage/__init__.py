@@ -3,7 +3,7 @@
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
 `migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`, `search`,
 `search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
-`writer_pool`). Knows no rule of chat.
+`writer_pool`). Knows nothing of chat's rules.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s

@@ -1,4 +1,4 @@
-"""What follows from a room's log, in memory: what the trigger of migration 0002 does in Postgres."""
+"""What follows from a room's log, in memory: what the trigger of migration 0004 does in Postgres."""
 
 import json
 from bisect import bisect_right
@@ -50,7 +50,9 @@ class Projections:
             return ()
         if entry.kind not in {"edit", "delete", "react", "pin", "state"}:
             return ()
-        fields = cast("dict[str, object]", json.loads(entry.data or "null"))
+        fields = _fields_of(entry)
+        if fields is None:
+            return ()
         if entry.kind == "state":
             self._set(entry, fields)
             return ()
@@ -135,3 +137,17 @@ class Projections:
         """Pinned messages, the latest pin first."""
         pins = ((facts.pin_seq, seq) for seq, facts in self._facts.items() if facts.pin_seq is not None)
         return (seq for pin, seq in sorted(pins, reverse=True) if before is None or pin < before)
+
+
+_NEEDED = {"edit": ("version",), "react": ("emoji",), "state": ("key", "version")}
+
+
+def _fields_of(entry: LogEntry) -> dict[str, object] | None:
+    """An event's fields; None for one that does not say what it is about."""
+    if entry.data is None or not entry.data.startswith("{"):
+        return None
+    fields = cast("dict[str, object]", json.loads(entry.data))
+    if any(fields.get(name) is None for name in _NEEDED.get(entry.kind, ())):
+        return None
+    of = fields.get("of")
+    return fields if entry.kind == "state" or (isinstance(of, int) and of > 0) else None

@@ -1,6 +1,6 @@
 """Reading what follows from the log: the present of messages, reactions, pins and shared state.
 
-The trigger of migration 0002 writes it, together with the log's rows. Each of these reads is one statement,
+The trigger of migration 0004 writes it, together with the log's rows. Each of these reads is one statement,
 so that what it gives and the seq as of which it holds are of one snapshot.
 """
 

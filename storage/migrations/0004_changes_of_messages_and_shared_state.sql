@@ -77,8 +77,15 @@ BEGIN
         ON CONFLICT (room_id, seq) DO UPDATE SET thread_count = f.thread_count + 1, thread_last = NEW.seq;
         RETURN NULL;
     END IF;
+    -- An event that does not say what it is about is in the log, and about nothing.
+    IF NEW.data IS NULL OR left(NEW.data, 1) <> '{' THEN
+        RETURN NULL;
+    END IF;
     fields := NEW.data::json;
     IF NEW.kind = 'state' THEN
+        IF fields ->> 'key' IS NULL OR fields ->> 'version' IS NULL THEN
+            RETURN NULL;
+        END IF;
         IF fields ->> 'value' IS NULL THEN
             DELETE FROM room_state WHERE room_id = NEW.room_id AND key = fields ->> 'key';
             INSERT INTO room_state AS s (room_id, version, seq, key)
@@ -97,6 +104,11 @@ BEGIN
     END IF;
     target := (fields ->> 'of')::bigint;
     removes := coalesce((fields ->> 'remove')::boolean, false);
+    IF target IS NULL OR target < 1 OR (NEW.kind = 'edit' AND fields ->> 'version' IS NULL)
+        OR (NEW.kind = 'react' AND fields ->> 'emoji' IS NULL)
+    THEN
+        RETURN NULL;
+    END IF;
     CASE NEW.kind
         WHEN 'edit' THEN
             INSERT INTO message_edits (room_id, of_seq, seq) VALUES (NEW.room_id, target, NEW.seq);

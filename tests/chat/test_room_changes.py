@@ -370,6 +370,13 @@ def test_emoji_of_an_older_message_are_counted_with_storage() -> None:
     made(state, react(1, "more"), "u_bob", stored=page)
 
 
+def test_an_event_that_does_not_say_what_it_is_about_is_passed_over() -> None:
+    """It keeps no room from coming back."""
+    odd = entry(2)._replace(kind="edit", data="nonsense")
+    state = room(tail=[entry(1), odd, odd._replace(seq=3, data=None)])
+    assert made(state, edit(1)).data == '{"of":1,"version":2}'
+
+
 # -- the next life ---------------------------------------------------------------------------------------
 
 

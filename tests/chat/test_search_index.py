@@ -196,7 +196,7 @@ async def test_an_event_that_says_nothing_is_told() -> None:
     """As an error; the index goes on."""
     scene = Scene()
     room = await owned_room(scene.memory)
-    await scene.memory.append([later(room, 1, "void", 1)._replace(data="[]"), message(room, 2, body="tea")])
+    await scene.memory.append([later(room, 1, "edit", 1)._replace(data="[]"), message(room, 2, body="tea")])
     with structlog.testing.capture_logs() as logged:
         async with running(scene):
             await trio.sleep(5)

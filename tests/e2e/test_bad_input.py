@@ -29,15 +29,9 @@ def _send(**fields: object) -> dict[str, object]:
 
 
 NOT_THERE_YET: Final = [
-    "edit",
-    "delete",
-    "react",
-    "pin",
     "read",
     "update",
     "invite",
-    "set",
-    "get",
     "mod",
     "report",
 ]  # protocol.md, beginning

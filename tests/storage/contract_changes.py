@@ -111,6 +111,25 @@ class ChangeContract:
         assert (found.body, found.version, found.thread_count, found.reactions) == ("a", 1, 0, [])
         assert (await store.read_state(room, key=None, after=None, limit=9)).rows == []
 
+    async def test_events_that_do_not_say_what_they_are_about_change_nothing(self, store: Store) -> None:
+        """They are stored all the same."""
+        room = await owned_room(store)
+        batch = [
+            message(room, 1, body="a"),
+            changed(room, 2, "edit", "nonsense", body="b"),
+            changed(room, 3, "edit", '{"of":1}', body="b"),
+            changed(room, 4, "delete", '{"of":0}'),
+            changed(room, 5, "react", '{"of":1}'),
+            changed(room, 6, "state", '{"key":"k","value":1}'),
+            changed(room, 7, "pin", "{}"),
+        ]
+
+        assert await store.append(batch) == [Stored()] * 7
+
+        found = await _fold(store, room, 1)
+        assert (found.body, found.version, found.pin_seq, found.reactions) == ("a", 1, None, [])
+        assert (await store.read_state(room, key=None, after=None, limit=9)).rows == []
+
     async def test_reactions_are_counted_by_emoji(self, store: Store) -> None:
         """In the order of their first; a user's own are told; one that was taken back is gone."""
         room = await owned_room(store)
