@@ -133,11 +133,17 @@ async def test_ports_that_cannot_be_had_are_told_in_words() -> None:
 
 async def test_an_automatic_operators_port_gives_way() -> None:
     """The port above the clients' own is only a wish."""
-    async with open_front(Config(port=0, ops_port=0)) as other:
-        assert other.ops_port is not None
-        with structlog.testing.capture_logs():
-            async with open_front(Config(port=other.ops_port - 1)) as front:
-                assert front.ops_port not in {None, other.ops_port}
+    for _ in range(20):
+        async with open_front(Config(port=0, ops_port=0)) as other:
+            assert other.ops_port is not None
+            with structlog.testing.capture_logs():
+                try:
+                    async with open_front(Config(port=other.ops_port - 1)) as front:
+                        assert front.ops_port not in {None, other.ops_port}
+                        return
+                except CannotListen:
+                    continue  # somebody else on this machine has the one below
+    pytest.fail("no two neighbouring ports are free")
 
 
 async def test_a_shortage_of_descriptors_is_counted_and_rarely_told() -> None:
