@@ -45,16 +45,22 @@ class MemberNames:
         members: (user id, display name) of each.
     """
 
-    __slots__ = ("_users",)
+    __slots__ = ("_longest_by_first", "_users")
 
     def __init__(self, members: Iterable[tuple[str, str]]) -> None:
         self._users: dict[str, dict[str, None]] = {}
+        # How long a name that begins so may be, at most: most signs stand before what is no name at all, and
+        # trying every length of that would cost a tenth of a message.
+        self._longest_by_first: dict[str, int] = {HERE[0]: len(HERE)}
         for user_id, name in members:
             self.add(user_id, name)
 
     def add(self, user_id: str, name: str) -> None:
         """Take in a member."""
-        self._users.setdefault(name.casefold(), {})[user_id] = None
+        folded = name.casefold()
+        self._users.setdefault(folded, {})[user_id] = None
+        first = folded[:1]
+        self._longest_by_first[first] = max(self._longest_by_first.get(first, 0), len(folded))
 
     def remove(self, user_id: str, name: str) -> None:
         """Forget a member; no effect for one who is not there."""
@@ -84,7 +90,9 @@ class MemberNames:
         return Mentioned(tuple(users)[:MENTIONED_MAX], here)
 
     def _longest(self, body: str, start: int) -> str | None:
-        for end in range(min(len(body), start + NAME_MAX_CHARACTERS), start, -1):
+        # Folding goes letter by letter and never shortens: no name is longer in the text than folded.
+        longest = self._longest_by_first.get(body[start : start + 1].casefold()[:1], 0)
+        for end in range(min(len(body), start + min(longest, NAME_MAX_CHARACTERS)), start, -1):
             if end < len(body) and _in_word(body[end]) and _in_word(body[end - 1]):
                 continue
             name = body[start:end].casefold()

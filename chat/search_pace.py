@@ -22,10 +22,10 @@ the `ok` of messages took 20 ms longer at 8,000 a second."""
 def rest_s(took_s: float, level: int) -> float:
     """How long to leave the database to others after a step, at a level of pressure from 0 to 2.
 
-    At rest the index takes a quarter of a core at most, then a sixth, then an eighth: a message's words cost
-    the database more than the message itself.
+    At rest the index takes an eighth of a core at most, then a twelfth, then a sixteenth: a message's words
+    cost the database more than the message itself.
     """
-    return took_s * (3 + 2 * level)
+    return took_s * (7 + 4 * level)
 
 
 class Pace:

@@ -71,6 +71,39 @@ def test_names_follow_the_members() -> None:
     assert names.find("@ann") == NOBODY
 
 
+@given(
+    names=st.lists(st.text("aßSİh_ -", min_size=1, max_size=5), max_size=6),
+    text=st.text("@aAßsSİiher_ -", max_size=24),
+)
+def test_looking_at_beginnings_first_misses_no_name(names: list[str], text: str) -> None:
+    """Against every name tried at every sign, the longest first."""
+    found: dict[str, None] = {}
+    here = False
+    by_name: dict[str, list[str]] = {}
+    for number, name in enumerate(names):
+        by_name.setdefault(name.casefold(), []).append(f"u_{number}")
+    for at in (at for at, character in enumerate(text) if character == "@"):
+        if at and (text[at - 1].isalnum() or text[at - 1] == "_"):
+            continue
+        ends = [
+            end
+            for end in range(at + 2, len(text) + 1)
+            if end == len(text) or not (_letter(text[end]) and _letter(text[end - 1]))
+        ]
+        words = [text[at + 1 : end].casefold() for end in reversed(ends)]
+        named = next((word for word in words if word == "here" or word in by_name), None)
+        if named == "here":
+            here = True
+        elif named is not None:
+            found.update(dict.fromkeys(by_name[named]))
+    members = MemberNames((f"u_{number}", name) for number, name in enumerate(names))
+    assert members.find(text) == Mentioned(tuple(found), here)
+
+
+def _letter(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
 def test_the_log_keeps_what_is_there() -> None:
     """No field for what is not."""
     assert NOBODY.data() is None
