@@ -136,28 +136,25 @@ class Authenticator:
         guest: str | None,
         request_id: int | None = None,
     ) -> SignedIn:
-        """Whom a `hello` with this token, or this guest's name, speaks for.
+        """Whom a `hello` with this token speaks for; `admit_newcomer` is for those with a guest's name alone.
 
         Args:
             token: a registered user's or a guest's.
-            guest: the name of a guest who is new here.
+            guest: what the `hello` says besides, which should be nothing.
             request_id: of the `hello`, for the refusal.
 
         Raises:
-            Refused: `bad_request` for neither, both, or a bad name; `unauthenticated` for a token that is
+            Refused: `bad_request` without a token, or with a name; `unauthenticated` for a token that is
                 not known, not valid any more, or a guest's where guests are not let in; `unavailable` when
                 the database cannot say it now.
         """
-        if (token is None) == (guest is None):
+        if token is None or guest is not None:
             raise Refused(
                 ErrorCode.BAD_REQUEST,
                 "hello needs either a token or a guest's name",
                 field="token",
                 request_id=request_id,
             )
-        if guest is not None:
-            return self.admit_newcomer(guest, request_id=request_id)
-        assert token is not None  # noqa: S101  narrows the type: exactly one of the two is given
         if token.startswith(TOKEN_PREFIX):
             return await self._find_registered(token, request_id)
         if self._issuers is not None and self._issuers.know(token):

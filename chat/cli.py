@@ -37,7 +37,7 @@ from chat.cli_options import (
     say,
 )
 from chat.cli_password import read_secret
-from chat.client_options import split_url
+from chat.client_options import authority, split_url
 from chat.config import Config
 from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, Mistake
 from chat.descriptors import allow_files
@@ -385,15 +385,14 @@ def _client_url(url: str | None) -> str:
             raise UsageMistake(
                 f"PARLEY_PORT {port} is no port to connect to: name one, or the server's --url"
             )
-        url = _reachable(f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws")
+        url = _reachable(f"ws://{authority(host, int(port))}/ws")
     try:
         _, host, port_number, _ = split_url(url)
     except ValueError as error:
         raise UsageMistake(f"{told_by} {url}: {error}") from error
     scheme, told, _ = url.partition("://")
     if told and scheme in {"http", "https"}:
-        where = f"[{host}]" if ":" in host else host
-        better = f"{'wss' if scheme == 'https' else 'ws'}://{where}:{port_number}/ws"
+        better = f"{'wss' if scheme == 'https' else 'ws'}://{authority(host, port_number)}/ws"
         raise UsageMistake(f"{url} is no WebSocket address: use --url {better}")
     return url
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import trio
 from cyclopts import App, Parameter, validators
@@ -12,6 +12,7 @@ from cyclopts import App, Parameter, validators
 from chat.cli_options import EXIT_OK, DatabaseOptions, UsageMistake, configure, say
 from chat.cli_password import read_new_secret
 from chat.config import Config
+from chat.config_issuers import UserRole
 from chat.errors import ChatError, ErrorCode, Refused
 from chat.names import display_name, name_key
 from chat.offline import open_database_of
@@ -29,7 +30,6 @@ LIST_MAX: Final = 1000
 token_app: Final = App(name="token", help="Registered users' tokens.")
 user_app: Final = App(name="user", help="Registered users and their passwords.")
 
-UserRole = Literal["user", "moderator", "admin"]
 UserName = Annotated[str, Parameter(help="The user's display name; capitals do not matter.")]
 
 

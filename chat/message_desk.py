@@ -219,14 +219,13 @@ class MessageDesk:
         )
         pins = page.pins[:limit]
         items = [session.encode(fold_event(as_event(request.room, entry), now)) for entry, now in pins]
-        fields: dict[str, object] = {"room": request.room, "durable": page.durable_seq}
-        if items:
-            places = fitting(items, 0, session.answer_max_bytes)
-            if len(page.pins) > limit or places.stop < len(items):
-                fields["next"] = to_cursor(f"{request.room}^{pins[places.stop - 1][1].pin_seq}")
-            items = items[: places.stop]
-        await session.wait_uncrowded()
-        session.reply_listing(ok(request.id, **fields), "items", items)
+        await _reply_fitting(
+            session,
+            ok(request.id, room=request.room, durable=page.durable_seq),
+            items,
+            is_last=len(page.pins) <= limit,
+            cursor_after=lambda place: f"{request.room}^{pins[place][1].pin_seq}",
+        )
 
     async def _get_state(self, session: Session, request: GetState) -> None:
         """One key of the shared state, or a page of them, as they are stored."""
@@ -250,14 +249,31 @@ class MessageDesk:
             )
             for row in page
         ]
-        fields: dict[str, object] = {"room": request.room, "durable": state.durable_seq}
-        if items:
-            places = fitting(items, 0, session.answer_max_bytes)
-            if len(state.rows) > limit or places.stop < len(items):
-                fields["next"] = to_cursor(f"{request.room}={page[places.stop - 1].key}")
-            items = items[: places.stop]
-        await session.wait_uncrowded()
-        session.reply_listing(ok(request.id, **fields), "items", items)
+        await _reply_fitting(
+            session,
+            ok(request.id, room=request.room, durable=state.durable_seq),
+            items,
+            is_last=len(state.rows) <= limit,
+            cursor_after=lambda place: f"{request.room}={page[place].key}",
+        )
+
+
+async def _reply_fitting(
+    session: Session,
+    answer: Envelope,
+    items: Sequence[bytes],
+    *,
+    is_last: bool,
+    cursor_after: Callable[[int], str],
+) -> None:
+    """Answer with as many of a page's items as fit, and the cursor of what comes behind them, if any does."""
+    if items:
+        places = fitting(items, 0, session.answer_max_bytes)
+        if not is_last or places.stop < len(items):
+            answer = {**answer, "next": to_cursor(cursor_after(places.stop - 1))}
+        items = items[: places.stop]
+    await session.wait_uncrowded()
+    session.reply_listing(answer, "items", items)
 
 
 def _folded(page: HistoryPage, event: Envelope) -> Envelope:

@@ -57,12 +57,11 @@ class Verdict(NamedTuple):
     outdated: bool
 
 
-def normal_password(password: str, *, field: str = "password") -> str:
+def normal_password(password: str) -> str:
     """A password as it is hashed: NFC, so that it is the same from every keyboard (RFC 8265, 4.2).
 
     Args:
         password: as it was typed.
-        field: the request's field, for the refusal.
 
     Raises:
         Refused: `bad_request`: longer than 1024 bytes in UTF-8, or no text at all.
@@ -73,26 +72,26 @@ def normal_password(password: str, *, field: str = "password") -> str:
         password = unicodedata.normalize("NFC", password) if size_bytes <= PASSWORD_MAX_BYTES else password
         too_long = len(password.encode()) > PASSWORD_MAX_BYTES
     except UnicodeEncodeError:
-        raise Refused(ErrorCode.BAD_REQUEST, "the password is no proper text", field=field) from None
+        raise Refused(ErrorCode.BAD_REQUEST, "the password is no proper text", field="password") from None
     if too_long:
         raise Refused(
-            ErrorCode.BAD_REQUEST, f"the password is longer than {PASSWORD_MAX_BYTES} bytes", field=field
+            ErrorCode.BAD_REQUEST, f"the password is longer than {PASSWORD_MAX_BYTES} bytes", field="password"
         )
     return password
 
 
-def new_password(password: str, *, field: str = "password") -> str:
+def new_password(password: str) -> str:
     """A password to be set, as it is hashed.
 
     Raises:
         Refused: `bad_request`: shorter than 10 characters, or as of `normal_password`.
     """
-    password = normal_password(password, field=field)
+    password = normal_password(password)
     if len(password) < PASSWORD_MIN_CHARACTERS:
         raise Refused(
             ErrorCode.BAD_REQUEST,
             f"the password is shorter than {PASSWORD_MIN_CHARACTERS} characters",
-            field=field,
+            field="password",
         )
     return password
 

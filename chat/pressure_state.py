@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 
 LEVEL_MAX: Final = 4
 """The highest level (docs/protocol.md 4)."""
+UNSEARCHED_LEVEL: Final = 3
+"""From this level on nothing is searched, and the search index rests."""
 CALM_S: Final = 5.0
 
 _LAG_S: Final = (0.05, 0.15, 0.4, 1.0)

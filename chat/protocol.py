@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from chat.errors import CloseCode, ErrorCode, Refused
+from chat.json_value import EXACT_MAX
 
 SUBPROTOCOL_MSGPACK: Final = "parley.v1.msgpack"
 SUBPROTOCOL_JSON: Final = "parley.v1.json"
@@ -18,16 +19,14 @@ SUBPROTOCOL_JSON: Final = "parley.v1.json"
 BODY_MAX_BYTES: Final = 8192
 EMOJIS_MAX: Final = 20
 """Different emoji on one message."""
-MAX_SEQ: Final = 2**53 - 1
-"""The largest integer that JSON readers keep exact (RFC 8259, 6)."""
 
 RequestId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 RoomName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 UserId = Annotated[str, Meta(pattern=r"^[ug]_[a-z2-7]{1,64}\Z")]
-Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Seq = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Cid = Annotated[str, Meta(min_length=1, max_length=64)]
 Body = Annotated[str, Meta(min_length=1)]
-Version = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Version = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Emoji = Annotated[str, Meta(min_length=1, max_length=16)]
 """Of which `chat.reaction_emoji` says whether it is one; the longest that there is has ten characters."""
 StateKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]

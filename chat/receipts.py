@@ -19,6 +19,9 @@ from storage.model import Entry, LogEntry, Receipt, RoomId, Stored
 
 log = structlog.stdlib.get_logger("chat.receipts")
 
+_Ordered = SendMessage | ChangeRoom | ServerEntry
+"""Tickets whose room counts what is stored; made once, because each row is asked about."""
+
 VERSIONED: Final = frozenset({KIND_EDIT, KIND_STATE})
 """Events that give something a version."""
 
@@ -60,7 +63,7 @@ class Receipts:
         strict: dict[RoomId, int] = {}
         for result in results:
             entry, ticket, receipt = result
-            progress = ticket.progress if isinstance(ticket, SendMessage | ChangeRoom | ServerEntry) else None
+            progress = ticket.progress if isinstance(ticket, _Ordered) else None
             if progress is not None and type(entry) is LogEntry:
                 if type(receipt) is Stored:
                     progress.durable_seq = entry.seq

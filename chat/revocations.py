@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from chat.errors import CloseCode
+from chat.heartbeat import SESSIONS_PER_TURN
 from chat.session import Session
 from storage import Revocation, StorageError, Store
 from storage.errors import loggable
@@ -18,8 +19,6 @@ from storage.errors import loggable
 LOOK_S: Final = 0.5
 """Between two looks: half of the second within which a revoked token's sessions are to end."""
 PAGE: Final = 1000
-SESSIONS_PER_TURN: Final = 1000
-"""After so many looks the others get their turn: below a millisecond."""
 
 _log = structlog.get_logger("chat.revocations")
 

@@ -85,15 +85,12 @@ def order_change(
         state.shared.change(row, is_settled=state.is_settled)
         return entry
     facts = state.facts_of(request.seq, by, stored)
-    if facts is None:
-        if stored is None:
-            return LookUp(request.seq)
-        raise _too_far_ahead()
-    decided = _decide(state, request, facts, by)
-    if isinstance(decided, Done) or (isinstance(decided, LookUp) and stored is None):
+    decided = LookUp(request.seq) if facts is None else _decide(state, request, facts, by)
+    if isinstance(decided, LookUp) and stored is not None:
+        # While storage was asked more has happened than the room remembers.
+        raise Refused(ErrorCode.BUSY, "the room is too far ahead", retry_after_s=0.25)
+    if isinstance(decided, Done | LookUp):
         return decided
-    if isinstance(decided, LookUp):
-        raise _too_far_ahead()
     return state.order_change(
         KIND_OF[type(request)],
         by=by,
@@ -103,11 +100,6 @@ def order_change(
         data=msgspec.json.encode({"of": request.seq, **decided}).decode(),
         now_ms=now_ms,
     )
-
-
-def _too_far_ahead() -> Refused:
-    """While storage was asked more has happened than the room remembers."""
-    return Refused(ErrorCode.BUSY, "the room is too far ahead", retry_after_s=0.25)
 
 
 def _decide(

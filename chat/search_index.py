@@ -16,8 +16,10 @@ from typing import Final, NoReturn, TypeVar
 import structlog
 import trio
 
+from chat.pressure_state import UNSEARCHED_LEVEL
 from chat.search_pace import Pace, rest_s
 from storage import Conflict, StorageError, StoreClosed, Unavailable, retry_delay_s
+from storage.errors import loggable
 from storage.model import Entry, Fenced, LogEntry, Receipt, RoomId
 from storage.search_model import IndexStep, RoomDue
 from storage.store import Store
@@ -33,8 +35,6 @@ ROOMS_WAITING_MAX: Final = 100_000
 DUE_PAGE: Final = 500
 RETRY_BASE_S: Final = 0.1
 RETRY_CAP_S: Final = 10.0
-RESTING_LEVEL: Final = 3
-"""From this level of pressure on the index waits: nothing is searched then, and messages come first."""
 REST_S: Final = 1.0
 _MIN_LOG_GAP_S: Final = 5.0
 
@@ -223,14 +223,15 @@ class SearchIndexer:
     async def _wait_turn(self) -> None:
         if trio.current_time() < self._next_s:
             await trio.sleep_until(self._next_s)
-        while self._pressure() >= RESTING_LEVEL:  # noqa: ASYNC110  the level is measured, nobody tells it
+        # Nothing is searched then, and messages come first.
+        while self._pressure() >= UNSEARCHED_LEVEL:  # noqa: ASYNC110  the level is measured, nobody tells it
             await trio.sleep(REST_S)
         self._next_s = trio.current_time() + MIN_INTERVAL_S
 
     async def _skip(self, room_id: RoomId, error: StorageError) -> None:
         seq = await self._until_done(partial(self._store.skip_event, room_id))
         if seq is not None:
-            self._tell_skipped(room_id, seq, f"{type(error).__name__}: {error}")
+            self._tell_skipped(room_id, seq, loggable(error))
 
     def _tell_skipped(self, room_id: RoomId, seq: int, error: str) -> None:
         self._skipped += 1
@@ -261,7 +262,7 @@ class SearchIndexer:
             self._logged_s = now_s
             log.warning(
                 "search.index_failed",
-                error=f"{type(error).__name__}: {error}",
+                error=loggable(error),
                 failures=self._failed_in_a_row,
                 behind=self._behind,
             )

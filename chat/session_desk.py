@@ -49,6 +49,7 @@ from chat.protocol import (
     Unsubscribe,
     Unwatch,
     Watch,
+    check_no_nul,
     ok,
 )
 from chat.revocations import Revocations
@@ -210,8 +211,7 @@ class SessionDesk:
             raise Refused(
                 ErrorCode.BAD_REQUEST, "direct rooms cannot be created by this version", field="kind"
             )
-        if "\0" in request.topic:
-            raise Refused(ErrorCode.BAD_REQUEST, "the topic holds a NUL character", field="topic")
+        check_no_nul(request.id, topic=request.topic)
         if request.language not in LANGUAGES:
             raise Refused(
                 ErrorCode.BAD_REQUEST,

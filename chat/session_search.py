@@ -7,7 +7,8 @@ import trio
 
 from chat.answer_size import fitting
 from chat.errors import ErrorCode, Refused
-from chat.protocol import Search, ok
+from chat.pressure_state import UNSEARCHED_LEVEL
+from chat.protocol import Search, check_no_nul, ok
 from chat.search_cursor import read_search_cursor, search_cursor
 from chat.session import Session
 from storage import TooSlow
@@ -17,8 +18,6 @@ from storage.store import Store
 AT_ONCE: Final = 2
 """Searches that the database works on: it has other things to do, and other connections for them."""
 WAITING_MAX: Final = 32
-REFUSING_LEVEL: Final = 3
-"""From this level of pressure on nothing is searched."""
 RETRY_S: Final = 5.0
 
 
@@ -64,12 +63,11 @@ class SearchDesk:
 
         Cancellation: the query is cancelled.
         """
-        if self._pressure() >= REFUSING_LEVEL:
+        if self._pressure() >= UNSEARCHED_LEVEL:
             raise Refused(
                 ErrorCode.OVERLOADED, "nothing is searched under this pressure", retry_after_s=RETRY_S
             )
-        if "\0" in request.query:
-            raise Refused(ErrorCode.BAD_REQUEST, "the query holds a NUL character", field="query")
+        check_no_nul(request.id, query=request.query)
         before = None
         if request.cursor is not None:
             before = read_search_cursor(request.cursor, request.query, request.room)

@@ -12,35 +12,27 @@ CLOSE_HANDSHAKE_TIMEOUT_S: Final = 2.0
 
 
 async def close_websocket(
-    ws: trio_websocket.WebSocketConnection,
-    stream: ConnectionStream,
-    code: int,
-    reason: str | None = None,
-    *,
-    timeout_s: float = CLOSE_HANDSHAKE_TIMEOUT_S,
+    ws: trio_websocket.WebSocketConnection, stream: ConnectionStream, code: int, reason: str | None = None
 ) -> None:
     """Say `code` behind what is queued, give the peer its time to answer, and be gone.
 
     Messages that still come are dropped. trio-websocket's reader task must be running. Nothing
-    happens if the connection is closed already. Ends within `timeout_s`, shielded from cancellation
-    so that a cancelled server's clients hear why; then the connection is aborted.
+    happens if the connection is closed already. Ends within `CLOSE_HANDSHAKE_TIMEOUT_S`, shielded from
+    cancellation so that a cancelled server's clients hear why; then the connection is aborted.
 
     Args:
         ws: The WebSocket over `stream`.
         stream: Its stream.
         code: The close code (RFC 6455 7.4), 1000-4999.
         reason: At most 123 bytes of UTF-8; longer ones are cut.
-        timeout_s: Bound on sending what is queued and on the peer's answer.
     """
     stream.discard_messages()
-    with trio.move_on_after(timeout_s, shield=True):
+    with trio.move_on_after(CLOSE_HANDSHAKE_TIMEOUT_S, shield=True):
         await ws.aclose(code, reason)
     stream.abort()
 
 
-async def close_unattended(
-    stream: ConnectionStream, code: int, reason: str, *, timeout_s: float = CLOSE_HANDSHAKE_TIMEOUT_S
-) -> None:
+async def close_unattended(stream: ConnectionStream, code: int, reason: str) -> None:
     """As `close_websocket`, for a stream that nobody else reads: trio-websocket has not come in.
 
     The peer's own close frame, or its end, is the answer; what comes before it is dropped. The stream is
@@ -49,7 +41,7 @@ async def close_unattended(
     stream.discard_messages()
     # Reading goes on meanwhile: a peer that writes before it reads would never get to its reading.
     stream.send_close(build_close(code, reason))
-    with trio.move_on_after(timeout_s, shield=True):
+    with trio.move_on_after(CLOSE_HANDSHAKE_TIMEOUT_S, shield=True):
         try:
             try:
                 while (data := await stream.receive_some()) and not holds_close(data):

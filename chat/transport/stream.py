@@ -56,7 +56,6 @@ class ConnectionStream(trio.abc.Stream):
         "_flusher",
         "_head",
         "_head_given",
-        "_held",
         "_inbox",
         "_intake",
         "_on_closed",
@@ -88,9 +87,8 @@ class ConnectionStream(trio.abc.Stream):
         self._head: bytes | None = None
         """The request head, until trio-websocket has had it."""
         self._head_given = False
-        self._held = True
-        """Nothing but the head goes to trio-websocket before it has accepted."""
         self._upgraded = False
+        """The handshake was accepted: before that nothing but the head goes to trio-websocket."""
         self._shaken = False
         """The handshake was answered already: what trio-websocket says of it is not sent."""
         self._ready = b""
@@ -216,7 +214,6 @@ class ConnectionStream(trio.abc.Stream):
         self._head = None
         self._head_given = True
         self._upgraded = True
-        self._held = False
         self.outbox.push_control(answer)
         self._flusher.flush_now(self.outbox)
 
@@ -239,7 +236,6 @@ class ConnectionStream(trio.abc.Stream):
         """
         self._head = head
         self._head_given = False
-        self._held = True
         self._upgraded = False
         self._shaken = True
 
@@ -359,7 +355,7 @@ class ConnectionStream(trio.abc.Stream):
                 self._head, self._head_given = head[max_bytes:], False
                 return head[:max_bytes]
             return head
-        if self._ready and not self._held:
+        if self._ready and self._upgraded:
             await trio.lowlevel.checkpoint()
         else:
             self._ready = await self._next_bytes()
@@ -472,13 +468,13 @@ class ConnectionStream(trio.abc.Stream):
         while True:
             if self._error is not None:
                 raise self._error
-            if self._ready and not self._held:
+            if self._ready and self._upgraded:
                 ready, self._ready = self._ready, b""
                 return ready
             if self._cause is CloseCause.EOF and self._wire_open:
                 return b""
             self._check_open()
-            if self._held or intake.paused:
+            if not self._upgraded or intake.paused:
                 await self._park()
             elif self._inbox or intake.pending:
                 data, self._inbox = self._inbox, b""
@@ -521,7 +517,6 @@ class ConnectionStream(trio.abc.Stream):
         """Let frames through once the handshake was accepted; wsproto loses those before."""
         if data.startswith(_ACCEPTED):
             self._upgraded = True
-            self._held = False
             self._wake()
 
     def _poll(self) -> bool:

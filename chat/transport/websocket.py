@@ -13,7 +13,7 @@ from typing import Final
 import trio
 import trio_websocket
 
-from chat.transport.closing import CLOSE_HANDSHAKE_TIMEOUT_S, close_unattended, close_websocket
+from chat.transport.closing import close_unattended, close_websocket
 from chat.transport.stream import ConnectionStream
 from chat.transport.upgrade import accept_upgrade, plain_request
 
@@ -110,16 +110,16 @@ class WebSocket:
                 raise trio_websocket.ConnectionClosed(None)
         return await self._inner.get_message()
 
-    async def aclose(self, code: int, reason: str, *, timeout_s: float = CLOSE_HANDSHAKE_TIMEOUT_S) -> None:
+    async def aclose(self, code: int, reason: str) -> None:
         """Say `code` behind what is queued, give the peer its time to answer, and be gone.
 
-        Nothing happens when the connection has ended. Bounded by `timeout_s`, and shielded.
+        Nothing happens when the connection has ended. Bounded, and shielded, as both ways to close are.
         """
         if self._inner is None:
             if self._stream.close_cause is None:
-                await close_unattended(self._stream, code, reason, timeout_s=timeout_s)
+                await close_unattended(self._stream, code, reason)
         elif self._inner.closed is None:
-            await close_websocket(self._inner, self._stream, code, reason, timeout_s=timeout_s)
+            await close_websocket(self._inner, self._stream, code, reason)
 
     async def _wrap(self) -> trio_websocket.WebSocketRequest:
         return await trio_websocket.wrap_server_stream(
