@@ -65,7 +65,6 @@ from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
 from storage.pool import open_database as open_database
 from storage.postgres import PostgresStore as PostgresStore
-from storage.search_model import DEFAULT_LANGUAGE as DEFAULT_LANGUAGE
 from storage.search_model import LANGUAGES as LANGUAGES
 from storage.search_model import IndexStep as IndexStep
 from storage.search_model import RoomDue as RoomDue
@@ -84,7 +83,6 @@ from storage.writer_model import WriterStatistics as WriterStatistics
 from storage.writer_pool import WriterPool as WriterPool
 
 __all__ = [
-    "DEFAULT_LANGUAGE",
     "LANGUAGES",
     "MAX_EPOCHS",
     "Account",

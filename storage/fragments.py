@@ -17,12 +17,13 @@ def unmarked(text: str) -> str:
     return text.replace(START, "").replace(STOP, "")
 
 
-def pieces(marked: str, *, max_characters: int = FRAGMENT_CHARACTERS) -> Sequence[str]:
+def pieces(marked: str) -> Sequence[str]:
     """Split a marked text: plain, found, plain, found, ...; the first and the last may be empty.
+
+    They have `FRAGMENT_CHARACTERS` together at most; what is cut away shows as an ellipsis.
 
     Args:
         marked: with `START` and `STOP` around each hit.
-        max_characters: of all pieces together; what is cut away shows as an ellipsis.
     """
     split: list[str] = []
     for part in marked.split(START):
@@ -33,12 +34,12 @@ def pieces(marked: str, *, max_characters: int = FRAGMENT_CHARACTERS) -> Sequenc
             split[-1] += found
         else:
             split.append(found)
-    if sum(map(len, split)) <= max_characters:
+    if sum(map(len, split)) <= FRAGMENT_CHARACTERS:
         return split
     lead = split[0]
     if len(lead) > _LEAD_CHARACTERS and len(split) > 1:
         split[0] = "…" + lead[-(_LEAD_CHARACTERS - 1) :]
-    left = max_characters - 1
+    left = FRAGMENT_CHARACTERS - 1
     kept: list[str] = []
     for piece in split:
         if len(piece) > left:

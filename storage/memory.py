@@ -4,7 +4,7 @@ It forgets everything with the process. Each call is one step: it yields to trio
 as a transaction does. Faults and delays are not its business, see `storage.testing.FaultyStore`.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -27,7 +27,6 @@ from storage.memory_room import (
     known_receipt,
     void_of,
 )
-from storage.memory_search import Indexed
 from storage.model import (
     Activation,
     Entry,
@@ -70,8 +69,6 @@ class MemoryStore(MemoryAccounts):
         self._rooms: dict[RoomId, StoredRoom] = {}
         self._ids: dict[str, RoomId] = {}
         self._rooms_of: dict[str, set[RoomId]] = {}
-        self._index: dict[RoomId, Indexed] = {}
-        self._settled: dict[RoomId, int] = {}
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
         """See `Store.append`."""
@@ -168,10 +165,10 @@ class MemoryStore(MemoryAccounts):
         room = self._rooms.get(room_id)
         if room is None:
             return make_page(Bounds(0, 0, 0, 0), [], lowest=0, highest=0)
+        entries = room.log
         if thread is not None:
-            page = _thread_page(room, thread, before, after, around, limit)
-        else:
-            page = _log_page(room, before, after, around, limit)
+            entries = [entry for entry in room.log if entry.kind == "message" and entry.thread == thread]
+        page = _page(room, entries, before, after, around, limit)
         if fold_for is None:
             return page
         messages = [entry for entry in page.items if entry.kind == "message"]
@@ -264,27 +261,27 @@ class MemoryStore(MemoryAccounts):
         """See `Store.search`. Every language is `simple` here."""
         await trio.lowlevel.checkpoint()
         memory_search.check_query(ask.query)
-        return memory_search.search(self._rooms, self._index, ask)
+        return memory_search.search(self._rooms, ask)
 
     async def index_rooms(self, room_ids: Sequence[RoomId], *, max_rows: int) -> IndexStep:
         """See `Store.index_rooms`."""
         await trio.lowlevel.checkpoint()
-        return memory_search.index_rooms(self._rooms, self._index, room_ids, max_rows)
+        return memory_search.index_rooms(self._rooms, room_ids, max_rows)
 
     async def skip_event(self, room_id: RoomId) -> int | None:
         """See `Store.skip_event`."""
         await trio.lowlevel.checkpoint()
-        return memory_search.skip_event(self._rooms, self._index, room_id)
+        return memory_search.skip_event(self._rooms, room_id)
 
     async def rooms_due(self, *, after: RoomId, limit: int) -> Sequence[RoomDue]:
         """See `Store.rooms_due`."""
         await trio.lowlevel.checkpoint()
-        return memory_search.rooms_due(self._rooms, self._index, self._settled, after, limit)
+        return memory_search.rooms_due(self._rooms, after, limit)
 
     async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
         """See `Store.settle_rooms`."""
         await trio.lowlevel.checkpoint()
-        memory_search.settle_rooms(self._rooms, self._index, self._settled, rooms)
+        memory_search.settle_rooms(self._rooms, rooms)
 
     async def ping(self) -> None:
         """See `Store.ping`."""
@@ -358,45 +355,36 @@ def _membership(room: StoredRoom, user_id: str) -> Membership:
     )
 
 
-def _log_page(
-    room: StoredRoom, before: int | None, after: int | None, around: int | None, limit: int
+def _page(
+    room: StoredRoom,
+    entries: Sequence[LogEntry],
+    before: int | None,
+    after: int | None,
+    around: int | None,
+    limit: int,
 ) -> HistoryPage:
-    head = len(room.log)
+    """A page of a room's log, or of those of its entries that make a thread."""
     if after is not None:
         lowest, highest = after + 1, after
-        start, end = after, after + limit
+        start = bisect_right(entries, after, key=_seq)
+        end = start + limit
     elif around is not None:
         lowest, highest = around, around - 1
+        place = bisect_left(entries, around, key=_seq)
         older, newer = around_limits(limit)
-        start, end = min(around - 1, head) - older, around - 1 + newer
+        start, end = place - older, place + newer
     else:
-        before = head + 1 if before is None else before
+        before = NO_BOUND if before is None else before
         lowest, highest = before, before - 1
-        end = min(before - 1, head)
+        end = bisect_left(entries, before, key=_seq)
         start = end - limit
-    bounds = Bounds(room.epoch, 1 if head else 0, head, head)
-    items = room.log[max(0, start) : max(0, end)]
-    return make_page(bounds, items, lowest=lowest, highest=highest)
-
-
-def _thread_page(
-    room: StoredRoom, thread: int, before: int | None, after: int | None, around: int | None, limit: int
-) -> HistoryPage:
-    messages = [entry for entry in room.log if entry.kind == "message" and entry.thread == thread]
-    ends = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
+    ends = (entries[0].seq, entries[-1].seq) if entries else (0, 0)
     bounds = Bounds(room.epoch, *ends, len(room.log))
-    if after is not None:
-        items = [entry for entry in messages if entry.seq > after][:limit]
-        return make_page(bounds, items, lowest=after + 1, highest=after)
-    if around is not None:
-        older, newer = around_limits(limit)
-        below = [entry for entry in messages if entry.seq < around]
-        above = [entry for entry in messages if entry.seq >= around]
-        items = below[max(0, len(below) - older) :] + above[:newer]
-        return make_page(bounds, items, lowest=around, highest=around - 1)
-    before = NO_BOUND if before is None else before
-    below = [entry for entry in messages if entry.seq < before]
-    return make_page(bounds, below[max(0, len(below) - limit) :], lowest=before, highest=before - 1)
+    return make_page(bounds, entries[max(0, start) : end], lowest=lowest, highest=highest)
+
+
+def _seq(entry: LogEntry) -> int:
+    return entry.seq
 
 
 def _after(names: Iterable[str], after: str | None) -> list[str]:

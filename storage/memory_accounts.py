@@ -135,23 +135,13 @@ class MemoryAccounts:
     async def revoke_tokens(self, hash_prefix: bytes, *, at_ms: int) -> int:
         """See `AccountStore.revoke_tokens`."""
         await trio.lowlevel.checkpoint()
-        revoked = 0
-        for token_hash, token in self._tokens.items():
-            if token_hash.startswith(hash_prefix) and token.is_valid(at_ms):
-                token.revoked_at_ms = at_ms
-                self._note(token_hash, token.user_id)
-                revoked += 1
-        return revoked
+        return self._revoke([known for known in self._tokens if known.startswith(hash_prefix)], at_ms)
 
     async def revoke_user(self, user_id: str, *, at_ms: int) -> int:
         """See `AccountStore.revoke_user`."""
         await trio.lowlevel.checkpoint()
-        revoked = 0
-        for token_hash, token in self._tokens.items():
-            if token.user_id == user_id and token.is_valid(at_ms):
-                token.revoked_at_ms = at_ms
-                self._note(token_hash, user_id)
-                revoked += 1
+        own = [token_hash for token_hash, token in self._tokens.items() if token.user_id == user_id]
+        revoked = self._revoke(own, at_ms)
         if user_id in self._users:
             self._users[user_id].revoked_before_ms = at_ms
         self._note(None, user_id)
@@ -196,6 +186,15 @@ class MemoryAccounts:
 
     def _add(self, user: _User) -> None:
         self._users[user.row.user_id] = self._by_name[user.row.name] = self._by_key[user.name_key] = user
+
+    def _revoke(self, hashes: Sequence[bytes], at_ms: int) -> int:
+        """Revoke those of the tokens that are valid; how many."""
+        valid = [token_hash for token_hash in hashes if self._tokens[token_hash].is_valid(at_ms)]
+        for token_hash in valid:
+            token = self._tokens[token_hash]
+            token.revoked_at_ms = at_ms
+            self._note(token_hash, token.user_id)
+        return len(valid)
 
     def _note(self, token_hash: bytes | None, user_id: str) -> None:
         self._revocations.append(Revocation(len(self._revocations) + 1, token_hash, user_id))

@@ -31,6 +31,14 @@ class StoredMember:
 
 
 @dataclass(slots=True)
+class Indexed:
+    """What of a room is indexed: the position, and for each message the seq of the event with its text."""
+
+    seq: int = 0
+    texts: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class StoredRoom:
     """A room with all that is stored of it."""
 
@@ -43,6 +51,8 @@ class StoredRoom:
     lost: dict[int, LogEntry] = field(default_factory=dict)  # what was ordered under a seq that is void
     parked: dict[int, Poisoned] = field(default_factory=dict)
     present: Projections = field(default_factory=Projections)
+    indexed: Indexed = field(default_factory=Indexed)
+    settled_epoch: int | None = None  # under which nothing more can be written
 
 
 def known_receipt(room: StoredRoom, entry: LogEntry, *, owned: bool) -> Receipt:

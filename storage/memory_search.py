@@ -7,14 +7,13 @@ are not imitated: tests of those run on Postgres.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from storage.errors import BadData
 from storage.fragments import START, STOP, pieces, unmarked
 from storage.memory_room import StoredRoom
 from storage.model import LogEntry, RoomId
-from storage.search_fold import Event, done_of, fold_events
+from storage.search_fold import Event, fold_events, step_of
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchHit, SearchKey, SearchPage
 
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -26,14 +25,6 @@ class Term(NamedTuple):
 
     words: Sequence[str]
     wanted: bool
-
-
-@dataclass(slots=True)
-class Indexed:
-    """What is indexed of one room: the position, and for each message the seq of the event with its text."""
-
-    seq: int = 0
-    texts: dict[int, int] = field(default_factory=dict)
 
 
 def words_of(text: str) -> Sequence[str]:
@@ -75,9 +66,7 @@ def mark(alternatives: Sequence[Sequence[Term]], text: str) -> str:
     return _WORD.sub(marked, unmarked(text))
 
 
-def search(
-    rooms: Mapping[RoomId, StoredRoom], index: Mapping[RoomId, Indexed], ask: SearchAsk
-) -> SearchPage | None:
+def search(rooms: Mapping[RoomId, StoredRoom], ask: SearchAsk) -> SearchPage | None:
     """See `Store.search`."""
     readable = [room for room in rooms.values() if _may_read(room, ask.user_id)]
     one: StoredRoom | None = None
@@ -88,7 +77,7 @@ def search(
         readable = [one]
     alternatives = parse(ask.query)
     ids = {room.row.name: room_id for room_id, room in rooms.items()}
-    hits = [hit for room in readable for hit in _hits(room, index, alternatives)]
+    hits = [hit for room in readable for hit in _hits(room, alternatives)]
     hits.sort(key=lambda hit: _place(ids, hit.key), reverse=True)
     if ask.before is not None:
         before = _place(ids, ask.before)
@@ -98,7 +87,7 @@ def search(
         items=page,
         next=page[-1].key if len(hits) > len(page) else None,
         searchable=bool(alternatives),
-        indexed_seq=None if one is None else index.get(one.row.room_id, Indexed()).seq,
+        indexed_seq=None if one is None else one.indexed.seq,
         durable_seq=None if one is None else len(one.log),
     )
 
@@ -107,10 +96,8 @@ def _may_read(room: StoredRoom, user_id: str) -> bool:
     return room.row.kind == "public" or user_id in room.members
 
 
-def _hits(
-    room: StoredRoom, index: Mapping[RoomId, Indexed], alternatives: Sequence[Sequence[Term]]
-) -> Iterable[SearchHit]:
-    for seq, text_seq in index.get(room.row.room_id, Indexed()).texts.items():
+def _hits(room: StoredRoom, alternatives: Sequence[Sequence[Term]]) -> Iterable[SearchHit]:
+    for seq, text_seq in room.indexed.texts.items():
         said, body = room.log[seq - 1], room.log[text_seq - 1].body
         if body is not None and matches(alternatives, body):
             fragment = tuple(pieces(mark(alternatives, body)))
@@ -122,75 +109,52 @@ def _place(ids: Mapping[str, RoomId], key: SearchKey) -> tuple[int, int, int]:
     return key.at_ms, ids.get(key.room, 0), key.seq
 
 
-def index_rooms(
-    rooms: Mapping[RoomId, StoredRoom],
-    index: dict[RoomId, Indexed],
-    room_ids: Sequence[RoomId],
-    max_rows: int,
-) -> IndexStep:
+def index_rooms(rooms: Mapping[RoomId, StoredRoom], room_ids: Sequence[RoomId], max_rows: int) -> IndexStep:
     """See `Store.index_rooms`."""
     known = sorted({room_id for room_id in room_ids if room_id in rooms})
     events: list[Event] = []
     for room_id in known:
-        there = index.setdefault(room_id, Indexed())
-        events += map(_event, rooms[room_id].log[there.seq : there.seq + max_rows - len(events)])
+        room = rooms[room_id]
+        at = room.indexed.seq
+        events += map(_event, room.log[at : at + max_rows - len(events)])
     changes = fold_events(events)
     for room_id, seq, text_seq in changes.texts:
-        log = rooms[room_id].log
+        room = rooms[room_id]
+        log = room.log
         if seq <= len(log) and log[seq - 1].kind == "message" and log[text_seq - 1].body is not None:
-            index[room_id].texts[seq] = text_seq
+            room.indexed.texts[seq] = text_seq
     for room_id, seq in changes.gone:
-        index[room_id].texts.pop(seq, None)
-    rows: dict[RoomId, int] = {}
+        rooms[room_id].indexed.texts.pop(seq, None)
     for event in events:
-        index[event.room_id].seq = event.seq
-        rows[event.room_id] = rows.get(event.room_id, 0) + 1
-    return IndexStep(
-        rows=rows,
-        done=done_of(room_ids, known, events, max_rows),
-        unreadable=changes.unreadable,
-    )
+        rooms[event.room_id].indexed.seq = event.seq
+    return step_of(room_ids, known, events, max_rows, changes.unreadable)
 
 
-def skip_event(
-    rooms: Mapping[RoomId, StoredRoom], index: dict[RoomId, Indexed], room_id: RoomId
-) -> int | None:
+def skip_event(rooms: Mapping[RoomId, StoredRoom], room_id: RoomId) -> int | None:
     """See `Store.skip_event`."""
     room = rooms.get(room_id)
-    there = index.setdefault(room_id, Indexed())
-    if room is None or there.seq >= len(room.log):
+    if room is None or room.indexed.seq >= len(room.log):
         return None
-    there.seq += 1
-    return there.seq
+    room.indexed.seq += 1
+    return room.indexed.seq
 
 
-def rooms_due(
-    rooms: Mapping[RoomId, StoredRoom],
-    index: Mapping[RoomId, Indexed],
-    settled: Mapping[RoomId, int],
-    after: RoomId,
-    limit: int,
-) -> Sequence[RoomDue]:
-    """See `Store.rooms_due`; `settled` has the epochs under which nothing more can be written."""
+def rooms_due(rooms: Mapping[RoomId, StoredRoom], after: RoomId, limit: int) -> Sequence[RoomDue]:
+    """See `Store.rooms_due`."""
     due = [
-        RoomDue(room_id, room.row.name, room.epoch, len(room.log) - index.get(room_id, Indexed()).seq)
+        RoomDue(room_id, room.row.name, room.epoch, len(room.log) - room.indexed.seq)
         for room_id, room in sorted(rooms.items())
-        if room_id > after and settled.get(room_id) != room.epoch
+        if room_id > after and room.settled_epoch != room.epoch
     ]
     return due[:limit]
 
 
-def settle_rooms(
-    rooms: Mapping[RoomId, StoredRoom],
-    index: Mapping[RoomId, Indexed],
-    settled: dict[RoomId, int],
-    seen: Sequence[RoomDue],
-) -> None:
+def settle_rooms(rooms: Mapping[RoomId, StoredRoom], seen: Sequence[RoomDue]) -> None:
     """See `Store.settle_rooms`."""
     for due in seen:
         room = rooms[due.room_id]
-        if room.epoch == due.epoch and len(room.log) == index.get(due.room_id, Indexed()).seq:
-            settled[due.room_id] = due.epoch
+        if room.epoch == due.epoch and len(room.log) == room.indexed.seq:
+            room.settled_epoch = due.epoch
 
 
 def check_query(query: str) -> None:

@@ -275,8 +275,8 @@ class KnownCid(NamedTuple):
     epoch: int
     at_ms: int
     body: str | None
-    kind: str = "message"
-    data: str | None = None
+    kind: str
+    data: str | None
 
 
 class ReactionRow(NamedTuple):

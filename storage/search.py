@@ -140,9 +140,9 @@ async def search(tx: Tx, ask: SearchAsk) -> SearchPage | None:
 async def _scope(tx: Tx, ask: SearchAsk) -> _Scope | None:
     if ask.room is not None:
         return await tx.fetchrow_as(_one_room, READABLE_ROOM, ask.room, ask.user_id)
-    newest_ms = await tx.fetchval(NEWEST)
+    newest_ms = await tx.fetchrow_as(int, NEWEST) or 0
     languages = await tx.fetch_as(str, LANGUAGES_IN_USE)
-    return _Scope(None, None, None, newest_ms if isinstance(newest_ms, int) else 0, languages)
+    return _Scope(None, None, None, newest_ms, languages)
 
 
 async def _words(tx: Tx, ask: SearchAsk, scope: _Scope) -> str | None:
@@ -166,9 +166,9 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s:
     wanted = ask.limit + 1
     newest_ms, upper = scope.newest_ms, (NO_BOUND, NO_BOUND, NO_BOUND)
     if ask.before is not None:
-        room_id = scope.room_id or await tx.fetchval(ROOM_NUMBER, ask.before.room)
+        room_id = scope.room_id or await tx.fetchrow_as(RoomId, ROOM_NUMBER, ask.before.room) or 0
         newest_ms = min(newest_ms, ask.before.at_ms)
-        upper = (ask.before.at_ms, room_id if isinstance(room_id, int) else 0, ask.before.seq)
+        upper = (ask.before.at_ms, room_id, ask.before.seq)
     small = scope.indexed_seq is not None and scope.indexed_seq <= SMALL_ROOM_EVENTS
     found: list[_Found] = []
     looks = windows(newest_ms, small=small)

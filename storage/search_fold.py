@@ -1,10 +1,12 @@
 """PURE: what a run of a room's events does to the index of its messages."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, cast
 
 from storage.model import RoomId
+from storage.search_model import IndexStep
 
 _MAX_SEQ: Final = 2**63 - 1
 
@@ -68,18 +70,24 @@ def target_of(event: Event) -> int | None:
     return of if isinstance(of, int) and not isinstance(of, bool) and 0 < of <= _MAX_SEQ else None
 
 
-def done_of(
-    rooms: Sequence[RoomId], ordered: Sequence[RoomId], events: Sequence[Event], max_rows: int
-) -> Sequence[RoomId]:
-    """Which rooms were read to their ends: all, or when the step is full those before the last that was read.
+def step_of(
+    rooms: Sequence[RoomId],
+    ordered: Sequence[RoomId],
+    events: Sequence[Event],
+    max_rows: int,
+    unreadable: Sequence[tuple[RoomId, int]],
+) -> IndexStep:
+    """What a step did. Rooms are done that were read to their ends: in a full step those before the last.
 
     Args:
         rooms: what was asked for.
         ordered: those of them that exist, in the order in which they were read.
         events: what was read.
         max_rows: when there are so many, there may be more.
+        unreadable: of `Changes`.
     """
-    if len(events) < max_rows:
-        return rooms
-    unread = set(ordered[ordered.index(events[-1].room_id) :])
-    return [room_id for room_id in rooms if room_id not in unread]
+    done = rooms
+    if len(events) >= max_rows:
+        unread = set(ordered[ordered.index(events[-1].room_id) :])
+        done = [room_id for room_id in rooms if room_id not in unread]
+    return IndexStep(rows=Counter(event.room_id for event in events), done=done, unreadable=unreadable)

@@ -10,7 +10,7 @@ from typing import Final
 
 from storage.database import Tx
 from storage.model import RoomId
-from storage.search_fold import Event, done_of, fold_events
+from storage.search_fold import Event, fold_events, step_of
 from storage.search_model import IndexStep, RoomDue
 from storage.search_tags import TAGS_SQL
 
@@ -97,22 +97,17 @@ async def index_rooms(tx: Tx, room_ids: Sequence[RoomId], max_rows: int) -> Inde
         await tx.execute(WRITE_TEXTS, *zip(*changes.texts, strict=True))
     if changes.gone:
         await tx.execute(DELETE_TEXTS, *zip(*changes.gone, strict=True))
-    reached: dict[RoomId, Event] = {}
-    rows: dict[RoomId, int] = {}
-    for event in events:
-        reached[event.room_id] = event
-        rows[event.room_id] = rows.get(event.room_id, 0) + 1
-    if reached:
-        ends = zip(*[(end.room_id, end.seq, end.at_ms) for end in reached.values()], strict=True)
+    if events:
+        last_of = {event.room_id: event for event in events}
+        ends = zip(*[(end.room_id, end.seq, end.at_ms) for end in last_of.values()], strict=True)
         await tx.execute(ADVANCE, *ends)
-    return IndexStep(rows=rows, done=done_of(rooms, ordered, events, max_rows), unreadable=changes.unreadable)
+    return step_of(rooms, ordered, events, max_rows, changes.unreadable)
 
 
 async def skip_event(tx: Tx, room_id: RoomId) -> int | None:
     """Pass over the next event of a room, in the caller's transaction; see `Store.skip_event`."""
     await tx.execute(BEGIN_POSITIONS, [room_id])
-    seq = await tx.fetchval(SKIP, room_id)
-    return seq if isinstance(seq, int) else None
+    return await tx.fetchrow_as(int, SKIP, room_id)
 
 
 async def rooms_due(tx: Tx, after: RoomId, limit: int) -> Sequence[RoomDue]:

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 from storage.model import RoomId
 
-DEFAULT_LANGUAGE: Final = "simple"
 LANGUAGES: Final = frozenset(
     {
         "arabic",

@@ -167,7 +167,7 @@ class OneBadRow(MemoryStore):
         """See `Store.index_rooms`."""
         for room_id in room_ids:
             room = self._rooms[room_id]
-            at = self._index[room_id].seq if room_id in self._index else 0
+            at = room.indexed.seq
             if any(entry.seq == 700 for entry in room.log[at : at + max_rows]):
                 raise BadData("no words")
         return await super().index_rooms(room_ids, max_rows=max_rows)

@@ -169,6 +169,7 @@ class RoomContract:
             ("after", 99, 5, [], (True, False)),
             ("around", 4, 3, [3, 4, 5], (True, True)),
             ("around", 4, 4, [2, 3, 4, 5], (True, True)),
+            ("around", 0, 4, [1, 2], (False, True)),
             ("around", 1, 4, [1, 2], (False, True)),
             ("around", 7, 4, [5, 6, 7], (True, False)),
             ("around", 99, 4, [6, 7], (True, False)),

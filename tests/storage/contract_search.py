@@ -6,7 +6,7 @@ from storage import BadData, LogEntry, RoomId, SearchAsk, SearchKey, SearchPage,
 from tests.storage.rows import (
     AT_MS,
     change,
-    event,
+    changed,
     make_room,
     message,
     owned_room,
@@ -51,9 +51,7 @@ async def seqs(store: Store, query: str, *, room: str | None = "lobby", user: st
 
 def later(room_id: RoomId, seq: int, kind: str, of: int, body: str | None = None) -> LogEntry:
     """An event about an earlier message."""
-    return event(room_id, seq, kind=kind)._replace(
-        by="u_ann", name="U_ANN", body=body, data=f'{{"of": {of}, "version": 2}}'
-    )
+    return changed(room_id, seq, kind, f'{{"of": {of}, "version": 2}}', body=body)
 
 
 class SearchContract:

@@ -1,5 +1,6 @@
 """Search as only a real database can do it, and the pure parts of it."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from storage import Database, MemoryStore, PostgresStore, RoomId, SearchAsk, Store, Tx
 from storage.fragments import FRAGMENT_CHARACTERS, START, STOP, pieces
 from storage.memory_search import matches, parse
-from storage.model import NewRoom
 from storage.search_fold import Event, fold_events
 from storage.search_model import LANGUAGES
 from storage.search_tags import SPANS, next_window, windows
@@ -27,20 +27,7 @@ async def store(database: Database) -> Store:
 
 async def said_in(store: Store, language: str, *bodies: str) -> RoomId:
     """A room of a language, named like it, in which these messages were said."""
-    made = new_room(language)
-    room = await store.create_room(
-        NewRoom(
-            name=language,
-            kind=made.kind,
-            topic="",
-            strict=False,
-            slow_s=0.0,
-            created_by="u_ann",
-            creator_name="ann",
-            created_at_ms=AT_MS,
-            language=language,
-        )
-    )
+    room = await store.create_room(replace(new_room(language), language=language))
     assert room.language == language
     await take_over(store, language)
     await store.append([message(room.room_id, seq, body=body) for seq, body in enumerate(bodies, 1)])
