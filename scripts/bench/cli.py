@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -53,10 +53,14 @@ async def _bench(options: Options) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 whatever the figures are, 1 when it could not be run, 130 when interrupted."""
-    options = parse_options(argv)
+    return run_to_end(partial(_bench, parse_options(argv)))
+
+
+def run_to_end(measure: Callable[[], Awaitable[None]]) -> int:
+    """Run something that measures; 1 when it could not be run, and it is said why, 130 when interrupted."""
     status = 0
     try:
-        trio.run(partial(_bench, options))
+        trio.run(measure)
     except* KeyboardInterrupt:
         status = 130
     except* (BenchError, EmbeddedError, StorageError, OSError) as group:

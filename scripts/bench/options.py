@@ -52,9 +52,7 @@ def parse_options(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--seconds", type=float, help=f"measured in each workload; default {_SECONDS:g}")
     parser.add_argument("--rate", type=float, help="sends a second, instead of each workload's own")
     parser.add_argument("--quick", action="store_true", help="shorter, fewer connections and rows: a minute")
-    parser.add_argument("--server-cpu", type=int, default=0, help="the server's core; default 0")
-    parser.add_argument("--client-cpu", type=int, default=1, help="the client's and Postgres'; default 1")
-    parser.add_argument("--nice", type=int, help="priority: -15 on a machine that others use too (root only)")
+    add_machine_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
     known = parser.parse_args(argv)
     names: list[str] = known.names or list(NAMES)
@@ -66,10 +64,6 @@ def parse_options(argv: Sequence[str] | None) -> Options:
         parser.error("--seconds is between 1 and 600")
     if known.rate is not None and not 1 <= known.rate <= 100_000:  # noqa: PLR2004  as the client counts
         parser.error("--rate is between 1 and 100,000")
-    cores: tuple[int, int] = (known.server_cpu, known.client_cpu)
-    missing = set(cores) - os.sched_getaffinity(0)
-    if missing:
-        parser.error(f"this process may not use core {', '.join(map(str, sorted(missing)))}")
     return Options(
         names=names,
         encodings=ENCODINGS if known.encoding is None else (known.encoding,),
@@ -77,7 +71,23 @@ def parse_options(argv: Sequence[str] | None) -> Options:
         connections_max=_QUICK_CONNECTIONS if known.quick else 1 << 30,
         history_rows=_QUICK_ROWS if known.quick else HISTORY_ROWS,
         rate=known.rate,
-        cores=cores,
+        cores=chosen_cores(parser, known),
         nice=known.nice,
         json=known.json,
     )
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where on the machine is measured: `--server-cpu`, `--client-cpu`, `--nice`."""
+    parser.add_argument("--server-cpu", type=int, default=0, help="the server's core; default 0")
+    parser.add_argument("--client-cpu", type=int, default=1, help="the client's and Postgres'; default 1")
+    parser.add_argument("--nice", type=int, help="priority: -15 on a machine that others use too (root only)")
+
+
+def chosen_cores(parser: argparse.ArgumentParser, known: argparse.Namespace) -> tuple[int, int]:
+    """The server's core and everybody else's; exits with 2 where this process may not use them."""
+    cores: tuple[int, int] = (known.server_cpu, known.client_cpu)
+    missing = set(cores) - os.sched_getaffinity(0)
+    if missing:
+        parser.error(f"this process may not use core {', '.join(map(str, sorted(missing)))}")
+    return cores

@@ -35,7 +35,6 @@ from scripts.bench.slow_frames import patch, read_seq, summarise, take_frame
 _NAP_S: Final = 0.0005
 _READ_BYTES: Final = 1 << 18
 _TAIL_MAX: Final = 1 << 20
-_NEVER_NS: Final = 1 << 63
 _BURST: Final = 64
 _MS: Final = 1_000_000
 _OP_CLOSE: Final = 8
@@ -324,7 +323,7 @@ class SlowClient:
     # -- sending ---------------------------------------------------------------------------------------
 
     def _due_ns(self, index: int) -> int:
-        return self._t0_ns + int(index * 1e9 / self._rate) if self._rate else _NEVER_NS
+        return self._t0_ns + int(index * 1e9 / self._rate)
 
     def _send_all(self) -> list[Snapshot]:
         options = self._options

@@ -1,7 +1,6 @@
 """The command: installs the peers, measures everybody, writes the page."""
 
 import os
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import trio
-
+from scripts.bench.budgets import ENCODINGS
+from scripts.bench.cli import run_to_end
 from scripts.bench.driver import compile_c, make_client
 from scripts.bench.machine import connections_possible, describe, raise_file_limit
 from scripts.bench.measured import C_CLIENT
@@ -30,10 +29,10 @@ from scripts.bench.peers.race import Race
 from scripts.bench.peers.results import LIMIT, PARLEY, Result
 from scripts.bench.peers.workloads import CONTESTS, at_common_rate, bounded
 from scripts.bench.process import BenchError
-from storage import EmbeddedError, StorageError, open_embedded
+from storage import open_embedded
 
 _INSTALLERS: Final = {Family.NPM: install_npm, Family.PYPI: install_pypi, Family.DEBIAN: install_debian}
-_ENCODINGS: Final[Mapping[str, str]] = dict(zip(PARLEY, ("msgpack", "json"), strict=True))
+_ENCODINGS: Final[Mapping[str, str]] = dict(zip(PARLEY, ENCODINGS, strict=True))
 
 
 async def _compare(options: PeerOptions) -> None:
@@ -132,14 +131,4 @@ def _write(options: PeerOptions, results: Sequence[Result], date: str, machine: 
 
 def main(argv: Sequence[str]) -> int:
     """Run the comparison; 0 whatever the figures are, 1 when it could not be run, 130 when interrupted."""
-    options = parse_peer_options(argv)
-    status = 0
-    try:
-        trio.run(partial(_compare, options))
-    except* KeyboardInterrupt:
-        status = 130
-    except* (BenchError, EmbeddedError, StorageError, OSError) as group:
-        for error in group.exceptions:
-            print(f"bench: {error}", file=sys.stderr)
-        status = 1
-    return status
+    return run_to_end(partial(_compare, parse_peer_options(argv)))

@@ -30,8 +30,8 @@ class Launch:
         command: the program by its path, and its arguments.
         environment: added to this process's.
         files: written into the server's directory before, by name.
-        ready: found in what the server says once it serves; its first group, where it has one, is the port.
-            None: it serves when its port takes connections.
+        ready: found in what the server says once it serves; its first group is the port. None: it serves
+            when its port takes connections.
     """
 
     command: Sequence[str]

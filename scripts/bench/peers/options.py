@@ -1,13 +1,13 @@
 """The command line of the comparison."""
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from scripts.bench.options import add_machine_options, chosen_cores
 from scripts.bench.peers.catalogue import PEERS
 from scripts.bench.peers.results import LIMIT, PARLEY
 from scripts.bench.peers.workloads import CONTESTS
@@ -63,9 +63,7 @@ def parse_peer_options(argv: Sequence[str]) -> PeerOptions:
         help="a common rate, sends a second, instead of the workload's own",
     )
     parser.add_argument("--quick", action="store_true", help="shorter, fewer connections and rates")
-    parser.add_argument("--server-cpu", type=int, default=0, help="the server's core; default 0")
-    parser.add_argument("--client-cpu", type=int, default=1, help="the client's and Postgres'; default 1")
-    parser.add_argument("--nice", type=int, help="priority: -15 on a machine that others use too (root only)")
+    add_machine_options(parser)
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"default {_OUT}")
     known = parser.parse_args(argv)
     only = _chosen(parser, "contestant", known.only, CONTESTANTS)
@@ -73,10 +71,6 @@ def parse_peer_options(argv: Sequence[str]) -> PeerOptions:
     seconds: float = (_QUICK_SECONDS if known.quick else _SECONDS) if known.seconds is None else known.seconds
     if not 1 <= seconds <= 120:  # noqa: PLR2004  a slice must have some ticks; the whole must end
         parser.error("--seconds is between 1 and 120")
-    cores: tuple[int, int] = (known.server_cpu, known.client_cpu)
-    missing = set(cores) - os.sched_getaffinity(0)
-    if missing:
-        parser.error(f"this process may not use core {', '.join(map(str, sorted(missing)))}")
     out: Path = known.out
     if out.exists() and not out.is_dir():
         parser.error(f"--out {out} is not a directory")
@@ -87,7 +81,7 @@ def parse_peer_options(argv: Sequence[str]) -> PeerOptions:
         rates=dict(_rate(parser, words) for words in known.rate),
         quick=known.quick,
         connections_max=_QUICK_CONNECTIONS if known.quick else 1 << 30,
-        cores=cores,
+        cores=chosen_cores(parser, known),
         nice=known.nice,
         out=out,
     )

@@ -25,7 +25,6 @@ _TRIAL_DRAIN_S: Final = 2.0
 _SETUP_S: Final = 20.0
 _SETUPS_PER_S: Final = 150.0
 """A server that lets in fewer is not waited for."""
-_SLICES: Final = 5
 
 
 class Race:
@@ -117,7 +116,6 @@ class Race:
                 measure_s=seconds,
                 drain_s=drain_s,
                 setup_s=_SETUP_S + workload.connections / _SETUPS_PER_S,
-                slices=_SLICES,
             )
             measured = await self._client.run(target, script, pace, cores=self._options.cores)
             if not measured.live:

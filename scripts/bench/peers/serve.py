@@ -59,7 +59,7 @@ async def _wait_serving(peer: Peer, launch: Launch, process: Process, port: int)
                 if await _takes_connections(port):
                     return port
             elif found := _said(launch.ready, process):
-                return int(found[1]) if found.groups() else port
+                return int(found[1])
             await trio.sleep(_POLL_S)
     said = (process.log.read_text(errors="replace") or process.out.read_text(errors="replace"))[-_SAID_SHOWN:]
     raise BenchError(f"{peer.name} did not start ({process.returncode}): {said.strip()}")

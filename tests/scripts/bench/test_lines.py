@@ -143,7 +143,6 @@ def test_search_is_judged_in_the_database_and_as_its_caller_sees_it() -> None:
     """The slowest kind of query is named, and how fast the index is filled is told beside it."""
     database, trip, slowest, indexed = search_lines(
         SearchTimes(
-            rows=10,
             indexed_per_s=5000.0,
             database_ms=[1.0, 30.0],
             round_trip_ms=[2.0, 31.0],
