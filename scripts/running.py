@@ -1,10 +1,11 @@
 """Programs that the scripts start: on a core of their own where that is asked for, never left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,10 @@ import trio
 from storage import launch
 
 KILL_S: Final = 5.0
+SERVE: Final = (sys.executable, "-m", "chat.cli", "serve", "--port", "0", "--no-rate-limits")
+"""A server of one's own: on a port that is free, and without rate limits."""
+SERVES: Final = re.compile(r"serves on (ws://\S+).*metrics: (http://\S+)", re.DOTALL)
+"""What it prints when it takes connections: the address for clients, and that of its metrics."""
 
 
 class Running:
@@ -59,6 +64,21 @@ def tied(command: Sequence[str]) -> list[str]:
     """
     launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(signal.SIGKILL))]
     return [*launcher, "-1", "-1", str(Path.cwd()), *command]
+
+
+def serve_environment(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """What to start `SERVE` with: this process's environment, guests let in, warnings logged, these settings.
+
+    Parley's own variables are left out: they are those of whoever runs the script.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
+    return {
+        **kept,
+        "PARLEY_GUESTS": "on",
+        "PARLEY_LOG_LEVEL": "warning",
+        "PYTHONUNBUFFERED": "1",
+        **settings,
+    }
 
 
 @contextmanager

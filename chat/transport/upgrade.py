@@ -32,12 +32,16 @@ def accept_upgrade(headers: Mapping[bytes, bytes], *, subprotocol: str | None) -
         or not headers.get(b"host")
     ):
         return None
-    proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     chosen = b"" if subprotocol is None else b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode("ascii")
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (proof, chosen)
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept_proof(key), chosen)
     )
+
+
+def accept_proof(key: bytes) -> bytes:
+    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key (RFC 6455 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def plain_request(subprotocol: str | None) -> bytes:

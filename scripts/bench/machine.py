@@ -1,13 +1,13 @@
 """The machine that measures: its cores, limits and versions."""
 
 import os
-import platform
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+
+from scripts.machine import cpu_model, describe_software
 
 _SPARE_FILES: Final = 200
 """File descriptors that a server or a client needs besides its connections'."""
@@ -41,19 +41,28 @@ def favour(pid: int, nice: int) -> None:
         group = Path(f"/proc/{pid}/autogroup")
         if group.exists():
             group.write_text(str(nice))
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                favour(int(child), nice)
+        # After its own priority, which what it starts from here on has from it.
+        for child in _children(pid):
+            favour(child, nice)
 
 
 def family(pid: int) -> Sequence[int]:
     """A process and all that descend from it now; those that end meanwhile are passed over."""
     found = [pid]
     with suppress(ProcessLookupError, FileNotFoundError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                found += family(int(child))
+        for child in _children(pid):
+            found += family(child)
     return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    """What each thread of a process has started (proc(5)); looked up while it is iterated.
+
+    Raises:
+        ProcessLookupError, FileNotFoundError: the process or a thread of it has ended.
+    """
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        yield from map(int, (thread / "children").read_text().split())
 
 
 def describe(cores: tuple[int, int]) -> Mapping[str, str]:
@@ -62,18 +71,9 @@ def describe(cores: tuple[int, int]) -> Mapping[str, str]:
     Args:
         cores: the server's, and the client's and Postgres'.
     """
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
+    cpu = cpu_model()
     return {
         "cpu": f"{cpu}, {os.cpu_count()} cores; server on {cores[0]}, client and Postgres on {cores[1]}",
-        "kernel": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        **describe_software(_PACKAGES),
         "load": "{:.2f} {:.2f} {:.2f} before the run".format(*os.getloadavg()),
     }

@@ -1,10 +1,7 @@
 """The server under measurement: started on a core of its own, asked for its metrics, stopped."""
 
-import os
-import re
-import sys
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +11,13 @@ from urllib.parse import urlsplit
 import trio
 
 from scripts.bench.process import BenchError, Process, open_process
+from scripts.running import SERVE, SERVES, serve_environment
 
 _START_S: Final = 30.0
 _STOP_S: Final = 20.0
 _SCRAPE_S: Final = 5.0
 _POLL_S: Final = 0.02
 _LOG_SHOWN: Final = 1500
-_BANNER: Final = re.compile(r"serves on (ws://\S+).*metrics: (http://\S+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,34 +65,22 @@ async def open_server(database_url: str, *, core: int) -> AsyncGenerator[Target]
     Raises:
         BenchError: it does not start, with what it said.
     """
-    command = [sys.executable, "-m", "chat.cli", "serve", "--port", "0", "--no-rate-limits"]
+    settings = {"PARLEY_DATABASE_URL": database_url, "PARLEY_LOG_FORMAT": "json"}
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory:
         async with open_process(
-            command,
+            SERVE,
             core=core,
             directory=Path(directory),
-            environment=_environment(database_url),
+            environment=serve_environment(settings),
             grace_s=_STOP_S,
         ) as process:
             yield await _wait_started(process)
 
 
-def _environment(database_url: str) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-    return {
-        **kept,
-        "PARLEY_DATABASE_URL": database_url,
-        "PARLEY_GUESTS": "on",
-        "PARLEY_LOG_LEVEL": "warning",
-        "PARLEY_LOG_FORMAT": "json",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
 async def _wait_started(process: Process) -> Target:
     with trio.move_on_after(_START_S):
         while process.returncode is None:
-            found = _BANNER.search(_read(process.out))
+            found = SERVES.search(_read(process.out))
             if found is not None:
                 address, ops = urlsplit(found[1]), urlsplit(found[2])
                 if address.hostname is None or address.port is None or ops.port is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from chat.protocol import BODY_MAX_BYTES
 from scripts.load.operations import (
     Drop,
     Leave,
@@ -128,7 +129,7 @@ class Chat(Behaviour, frozen=True, kw_only=True):
     """
 
     rate: PerSecond = 0.05
-    body_bytes: Annotated[int, Meta(ge=BODY_MIN_BYTES, le=8192)] = 80
+    body_bytes: Annotated[int, Meta(ge=BODY_MIN_BYTES, le=BODY_MAX_BYTES)] = 80
     typing: Share = 0.0
     refused: Share = 0.0
 

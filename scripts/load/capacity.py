@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from scripts.load.record import RunRecord
+from scripts.load.series import steady
 
 GROWTH: Final = 1.5
 PRECISION: Final = 0.05
@@ -42,8 +43,8 @@ def limit_of(record: RunRecord, goals: Goals) -> Limit | None:
         return Limit(f"{totals.violation_count:,} broken promises, the first: {record.violations[0].what}")
     if record.invalid:
         return Limit(record.invalid[0], tester=True)
-    steady = [tick for tick in record.ticks if tick.phase == "steady"]
-    missing = steady[0].target_users - totals.connects if steady else 0
+    measured = steady(record.ticks)
+    missing = measured[0].target_users - totals.connects if measured else 0
     if missing > 0:
         return Limit(f"{missing:,} of {totals.users:,} users could not be let in")
     delivery = totals.latency.get("delivery")

@@ -7,7 +7,7 @@ is wrong; 3 the figures are invalid, for the tester was late; 130 interrupted.
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from scripts.load.capacity import Goals
 from scripts.load.coordinator import Coordinator, RunSettings
 from scripts.load.errors import LoadError
-from scripts.load.files import main_compare, main_report, write_page
+from scripts.load.files import is_same_file, main_compare, main_report, write_page
 from scripts.load.find import find_capacity as search_capacity
 from scripts.load.lines import Lines
 from scripts.load.observer import Observer, Scrape, no_scrape
@@ -192,13 +192,12 @@ async def open_target(
     url: str | None, scraper: Scraper | None, *, server_cpu: int | None
 ) -> AsyncGenerator[tuple[str, Scrape]]:
     """The server that is meant, the one at the address or one of our own, and how to ask it how it is."""
-    async with AsyncExitStack() as stack:
-        if url is not None:
-            yield url, no_scrape if scraper is None else scraper.tick
-            return
+    if url is not None:
+        yield url, no_scrape if scraper is None else scraper.tick
+    else:
         say("starting a server")
-        server = await stack.enter_async_context(open_own_server(core=server_cpu))
-        yield server.url, (scraper or Scraper(server.metrics_url, pid=server.pid)).tick
+        async with open_own_server(core=server_cpu) as server:
+            yield server.url, (scraper or Scraper(server.metrics_url, pid=server.pid)).tick
 
 
 def _scraper(url: str) -> Scraper:
@@ -228,7 +227,7 @@ def choose_files(name: str, *, json: Path | None, html: Path | None) -> Files:
     else:
         option = f"--json {json}"
     html = html or json.with_suffix(".html")
-    if html == json:
+    if is_same_file(html, json):
         raise ScenarioError([f"{option}: the report would go over the record; name it --html"])
     try:
         if json.parent == RESULTS:

@@ -11,12 +11,12 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from scripts.load.record import METRICS, Quantiles, RunRecord, Totals
-from scripts.load.series import server_summary, steady, steady_rates
+from scripts.load.series import server_summary, server_unit, steady, steady_rates
+from scripts.load.words import Unit, setting
 
 NOISE: Final = 0.10
 """Share of the earlier figure up to which two runs are taken to be the same."""
 
-Unit: TypeAlias = Literal["", "/s", "ms", "us", "bytes", "share"]
 Judgement: TypeAlias = Literal["better", "worse", "same", "unsure", "none"]
 """`unsure`: it moved, with too few operations behind it; `none`: neither way is better."""
 
@@ -214,18 +214,6 @@ def _server(before: RunRecord, after: RunRecord) -> Sequence[Row]:
     ]
 
 
-def server_unit(name: str) -> Unit:
-    """Of a figure of `server_summary`."""
-    units: Mapping[str, Unit] = {
-        "cpu": "share",
-        "memory": "bytes",
-        "backlog": "",
-        "connections": "",
-        "pressure": "",
-    }
-    return units.get(name.partition(" ")[0], "ms")
-
-
 def _tester(one: Totals, two: Totals) -> Sequence[Row]:
     return [
         _row("late p99", one.late_ms, two.late_ms, unit="ms", aim="low"),
@@ -273,8 +261,4 @@ def _differences(whose: str, one: Mapping[str, object], two: Mapping[str, object
 
 
 def _value(values: Mapping[str, object], name: str) -> str:
-    if name not in values:
-        return "none"
-    value = values[name]
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]} ..."
+    return setting(values[name], _VALUE_MAX) if name in values else "none"

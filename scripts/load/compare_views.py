@@ -9,14 +9,14 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from chat.terminal_text import printable
-from scripts.load.compare import NOISE, Comparison, Judgement, Row, Unit
+from scripts.load.compare import NOISE, Comparison, Judgement, Row
 from scripts.load.page import render_page
 from scripts.load.plots import BLUE, RED, Curve, Line, Plot, Table, latency_line, over_time, percentiles
 from scripts.load.record import METRICS, Metric, RunRecord
 from scripts.load.series import Bin, timeline
 from scripts.load.summary import STYLES
 from scripts.load.verdict import Verdict
-from scripts.load.words import NONE, clock, count, milliseconds, number, percent, plural, size
+from scripts.load.words import NONE, clock, count, figure, plural
 
 _TOLD: Final[Mapping[Judgement, str]] = {
     "better": "better",
@@ -101,28 +101,12 @@ def page_row(row: Row) -> PageRow:
     ratio = NONE if row.ratio is None else f"{row.ratio:.2f}"
     return PageRow(
         what=printable(row.what),
-        before=_figure(row.before, row.unit),
-        after=_figure(row.after, row.unit),
+        before=figure(row.before, row.unit),
+        after=figure(row.after, row.unit),
         ratio=ratio,
         judgement=row.judgement,
         told=_TOLD[row.judgement],
     )
-
-
-def _figure(value: float | None, unit: Unit) -> str:
-    match unit:
-        case "ms":
-            return milliseconds(value)
-        case "us":
-            return NONE if value is None else f"{number(value)} us"
-        case "bytes":
-            return size(value)
-        case "share":
-            return percent(value)
-        case "/s":
-            return NONE if value is None else f"{number(value)}/s"
-        case "":
-            return count(value)
 
 
 def _title(run: RunRecord) -> str:

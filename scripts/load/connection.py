@@ -15,10 +15,9 @@ from chat.client_errors import ServerMisbehaved
 from chat.client_frames import ServerFrames
 from chat.client_session import ClientSession
 from chat.client_state import Envelope
-from chat.client_stream import close_frame, masked_frame
+from chat.client_stream import RECEIVE_BYTES, close_frame, masked_frame
 from scripts.load.poller import Poller
 
-RECEIVE_BYTES: Final = 8 * 1024
 SEND_TIMEOUT_S: Final = 10.0
 """As `chat.client`'s: the kernel takes nothing more for this long."""
 

@@ -31,7 +31,7 @@ from scripts.load.reports import (
     Start,
     Stop,
 )
-from scripts.load.scenario import Scenario
+from scripts.load.scenario import Scenario, room_names
 from scripts.load.sockets import check_files
 from scripts.load.tally import Tally
 from scripts.load.verify import check_server, open_checker, read_histories
@@ -217,7 +217,7 @@ class Coordinator:
 
     async def _check(self, workers: Workers) -> None:
         interrupted = self._interrupt.is_set()
-        rooms = [f"load-{self._run}-{number}" for number in range(self._scenario.rooms)]
+        rooms = room_names(self._run, self._scenario.rooms)
         if self._scenario.watchers and not interrupted:
             await self._check_presence(workers, rooms)
         self._say("reading histories")

@@ -2,7 +2,6 @@
 
 import base64
 import errno
-import hashlib
 import os
 import socket
 import ssl
@@ -12,11 +11,10 @@ from typing import Final, TypeAlias, TypeVar
 
 import trio
 
-from chat.client_options import split_url
+from chat.client_options import authority, split_url
+from chat.client_stream import HEAD_MAX_BYTES
+from chat.transport.upgrade import accept_proof
 
-HEAD_MAX_BYTES: Final = 16 * 1024
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455, 1.3."""
 _BIND_LATE: Final = 24
 """IP_BIND_ADDRESS_NO_PORT (ip(7)): the port is chosen when the other end is known, and may be shared."""
 _SOURCES_MAX: Final = 200
@@ -135,7 +133,7 @@ class Dialer:
                 sock.close()
                 if error.errno in _NO_PORT and self._next_source(address[0], source):
                     continue
-                raise _refused(error, f"{self._host}:{self._port}") from error
+                raise _refused(error, authority(self._host, self._port)) from error
             except BaseException:
                 sock.close()
                 raise
@@ -151,8 +149,9 @@ class Dialer:
     async def _upgrade(self, sock: socket.socket, subprotocol: str) -> bytes:
         key = base64.b64encode(os.urandom(16))
         request = (
-            f"GET {self._resource} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"GET {self._resource} HTTP/1.1\r\nHost: {authority(self._host, self._port)}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
         ).encode()
         await _ready(sock, lambda: sock.send(request))
@@ -179,8 +178,7 @@ def _check_head(head: bytes, key: bytes, subprotocol: str) -> None:
     headers = {
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
-    if headers.get("sec-websocket-accept") != accept:
+    if headers.get("sec-websocket-accept") != accept_proof(key).decode():
         raise DialFailed("no_websocket", "what answers there is no WebSocket server")
     if headers.get("sec-websocket-protocol") != subprotocol:
         raise DialFailed("no_parley", f"the server does not speak {subprotocol}: it is another product")

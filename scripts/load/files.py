@@ -4,6 +4,7 @@ Exit codes are those of `chat.cli`: 0 shown, 2 a file that cannot be used. What 
 command's result.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,12 @@ def write_page(path: Path, page: str) -> None:
         raise FileProblem(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def is_same_file(page: Path, record: Path) -> bool:
+    """Whether a page would go over a record: two paths to one place, whether or not there is a file."""
+    # Not `Path.resolve`, which raises RuntimeError where links go in a circle.
+    return os.path.realpath(page) == os.path.realpath(record)
+
+
 def main_report(run: Path, *, html: Path | None = None, console: Console | None = None) -> int:
     """Show a run again, and write its report.
 
@@ -104,5 +111,5 @@ def main_compare(
 
 
 def _refuse_same(page: Path, *records: Path) -> None:
-    if any(page.resolve() == record.resolve() for record in records):
+    if any(is_same_file(page, record) for record in records):
         raise FileProblem(f"{page} is the record itself: name another file for the page")

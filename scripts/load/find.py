@@ -43,16 +43,12 @@ async def find_capacity(
         step = msgspec.structs.replace(scenario, users=users, ramp_s=ramp_s)
         try:
             record = await Coordinator(step, settings, observer=observer, say=say, interrupt=interrupt).run()
-        except TooFewFiles as error:
-            if not search.good:
-                raise
-            say(f"{users:,} users cannot be tried: {error}")
-            break
         except LoadError as error:
             # The last run may have been too much for it: what held before still counts.
             if best is None:
                 raise
-            say(f"the search ends: {error}")
+            what = f"{users:,} users cannot be tried" if isinstance(error, TooFewFiles) else "the search ends"
+            say(f"{what}: {error}")
             break
         if interrupt.is_set():
             break

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final, cast
 
-TOO_LARGE: Final = "x" * 8193
+from chat.protocol import BODY_MAX_BYTES
+
+TOO_LARGE: Final = "x" * (BODY_MAX_BYTES + 1)
 """One byte more than the protocol lets through."""
-TEXT_MAX_BYTES: Final = 8192 - 20
+TEXT_MAX_BYTES: Final = BODY_MAX_BYTES - 20
 VOID: Final = 0
 """The digest of an event that carries nothing (any more)."""
 _WORD: Final = "parley "

@@ -48,7 +48,7 @@ class Story:
         self.ticks: deque[Tick] = deque(maxlen=_KEPT_TICKS)
         self.errors: Counter[str] = Counter()
         self.violations = 0
-        self.sends = self.deliveries = 0
+        self.deliveries = 0
         self.latency: dict[Metric, Quantiles] = {}
 
     def add(self, tick: Tick) -> None:
@@ -56,7 +56,6 @@ class Story:
         self.ticks.append(tick)
         self.errors.update(tick.errors)
         self.violations += tick.violations
-        self.sends += tick.sends
         self.deliveries += tick.deliveries
         for metric, quantiles in tick.latency.items():
             if quantiles.count:

@@ -7,7 +7,7 @@ import msgspec
 
 from scripts.load.page import render_page
 from scripts.load.plots import Plot, Table
-from scripts.load.record import METRICS, RunRecord, Totals, Violation
+from scripts.load.record import RunRecord, Totals, Violation
 from scripts.load.report_plots import (
     error_plots,
     latency_plots,
@@ -15,10 +15,29 @@ from scripts.load.report_plots import (
     tester_plots,
     traffic_plots,
 )
-from scripts.load.series import POINTS_MAX, Timeline, server_summary, steady, steady_rates, timeline
-from scripts.load.summary import counted, server_figure
+from scripts.load.series import (
+    POINTS_MAX,
+    Timeline,
+    server_summary,
+    server_unit,
+    steady,
+    steady_rates,
+    timeline,
+)
+from scripts.load.summary import LATENCY_COLUMNS, counted, latency_rows, ordered_errors
 from scripts.load.verdict import verdicts
-from scripts.load.words import NONE, clock, count, milliseconds, number, plural, size
+from scripts.load.words import (
+    NONE,
+    clock,
+    count,
+    figure,
+    milliseconds,
+    number,
+    percent,
+    plural,
+    setting,
+    size,
+)
 
 _DUE: Final = (
     "All latencies count from the time at which an operation was due, so that waiting for a slow server, "
@@ -65,7 +84,7 @@ def render_html(record: RunRecord) -> str:
             "record": record,
             "verdicts": verdicts(record),
             "cards": _cards(record),
-            "sections": [section for section in _sections(record) if section is not None],
+            "sections": _sections(record),
         },
     )
 
@@ -87,11 +106,11 @@ def _cards(record: RunRecord) -> Sequence[Card]:
     server = server_summary(steady(record.ticks))
     if "cpu mean" in server:
         memory = f"{size(server['memory max'])} memory" if "memory max" in server else ""
-        cards.append(Card("Server CPU", server_figure("cpu", server["cpu mean"]), memory or "mean"))
+        cards.append(Card("Server CPU", percent(server["cpu mean"]), memory or "mean"))
     return cards
 
 
-def _sections(record: RunRecord) -> Sequence[Section | None]:
+def _sections(record: RunRecord) -> Sequence[Section]:
     totals, run = record.totals, timeline(record.ticks)
     return [
         _promises(record),
@@ -112,7 +131,7 @@ def _sections(record: RunRecord) -> Sequence[Section | None]:
         ),
         _server(record, run),
         Section(key="tester", heading="Tester", table=_tester(record), plots=tester_plots(run)),
-        Section(key="settings", heading="Settings", table=_settings(record)),
+        Section(key="settings", heading="Settings", table=_words({"seed": record.seed, **record.scenario})),
         Section(key="machine", heading="Machine", table=_words(record.machine)),
     ]
 
@@ -147,20 +166,8 @@ def _thinned(record: RunRecord) -> Sequence[str]:
 
 
 def _latency(totals: Totals) -> Table | None:
-    rows = [
-        (
-            metric,
-            *(
-                number(value)
-                for value in (found.p50, found.p90, found.p99, found.p999, found.max, found.mean)
-            ),
-            count(found.count),
-        )
-        for metric in METRICS
-        if (found := totals.latency.get(metric)) is not None and found.count
-    ]
-    columns = ("ms", "p50", "p90", "p99", "p99.9", "max", "mean", "count")
-    return Table(columns, rows) if rows else None
+    rows = latency_rows(totals)
+    return Table(("ms", *LATENCY_COLUMNS), rows) if rows else None
 
 
 def _traffic(record: RunRecord) -> Table:
@@ -173,8 +180,8 @@ def _traffic(record: RunRecord) -> Table:
 
 
 def _errors(totals: Totals) -> Table | None:
-    ordered = sorted(totals.errors.items(), key=lambda item: (-item[1], item[0]))
-    return Table(("code", "times"), [(code, count(times)) for code, times in ordered]) if ordered else None
+    rows = [(code, count(times)) for code, times in ordered_errors(totals)]
+    return Table(("code", "times"), rows) if rows else None
 
 
 def _server(record: RunRecord, run: Timeline) -> Section:
@@ -185,7 +192,8 @@ def _server(record: RunRecord, run: Timeline) -> Section:
         heading="Server",
         paragraphs=() if told or plots else ("The server's /metrics were not read.",),
         table=Table(
-            ("steady phase", "figure"), [(name, server_figure(name, value)) for name, value in told.items()]
+            ("steady phase", "figure"),
+            [(name, figure(value, server_unit(name))) for name, value in told.items()],
         )
         if told
         else None,
@@ -206,17 +214,8 @@ def _tester(record: RunRecord) -> Table:
     )
 
 
-def _settings(record: RunRecord) -> Table:
-    return _words({"seed": record.seed, **record.scenario}) or Table(("name", "value"), [])
-
-
 def _words(values: Mapping[str, object]) -> Table | None:
     if not values:
         return None
-    return Table(("name", "value"), [(name, setting(value)) for name, value in values.items()], words=True)
-
-
-def setting(value: object) -> str:
-    """A setting's value on one line, text as it is and everything else as JSON."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]} ..."
+    rows = [(name, setting(value, _VALUE_MAX)) for name, value in values.items()]
+    return Table(("name", "value"), rows, words=True)

@@ -64,8 +64,6 @@ Command: TypeAlias = Assignment | Start | Stop | Heads | AskPresence
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The worker can begin."""
 
-    users: int
-
 
 class Second(msgspec.Struct, frozen=True, kw_only=True, tag="second"):
     """One second of one worker.
@@ -159,7 +157,7 @@ class Frames:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def take(self, data: bytes) -> Iterator[bytes]:
+    def take(self, data: bytes | bytearray) -> Iterator[bytes]:
         """The payloads that are whole now.
 
         Raises:

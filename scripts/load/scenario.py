@@ -73,6 +73,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
         return table
 
 
+def room_names(run: str, rooms: int) -> list[str]:
+    """What a run's rooms are called, by their numbers; `run` makes the names its own."""
+    return [f"load-{run}-{number}" for number in range(rooms)]
+
+
 def behaviour_name(behaviour: Behaviour) -> str:
     """What scenario files call it."""
     return next(name for name, kind in BEHAVIOURS.items() if kind is type(behaviour))

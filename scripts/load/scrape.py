@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from math import isfinite
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -177,4 +176,4 @@ def _read_usage(pid: int) -> _Usage | None:
         cpu_s = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None
-    return _Usage(cpu_s, pages * os.sysconf("SC_PAGE_SIZE")) if isfinite(cpu_s) else None
+    return _Usage(cpu_s, pages * os.sysconf("SC_PAGE_SIZE"))

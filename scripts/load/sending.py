@@ -1,8 +1,8 @@
 """One message on its way: what becomes of it is counted, timed, and kept for the checks."""
 
-from collections.abc import Callable
 from time import monotonic_ns
 
+from chat.client_session import ClientSession
 from chat.outbound import Delivery, Outgoing
 from scripts.load.checks import Fate
 from scripts.load.visits import Visits
@@ -18,13 +18,13 @@ class Sending:
         expected: the code with which it must be refused; "": it must not.
     """
 
-    __slots__ = ("_due_ns", "_expected", "_is_attached", "_room", "_visits", "_world")
+    __slots__ = ("_due_ns", "_expected", "_room", "_session", "_visits", "_world")
 
     def __init__(
         self,
         world: World,
         visits: Visits,
-        is_attached: Callable[[], bool],
+        session: ClientSession,
         *,
         room: int,
         due_ns: int,
@@ -32,7 +32,7 @@ class Sending:
     ) -> None:
         self._world = world
         self._visits = visits
-        self._is_attached = is_attached
+        self._session = session
         self._room = room
         self._due_ns = due_ns
         self._expected = expected
@@ -56,7 +56,7 @@ class Sending:
                     world.fates[self._room][outgoing.cid] = Fate.REFUSED
             case Delivery.QUEUED:
                 # Also after a lost connection, which is counted by itself.
-                if outgoing.refused is not None and self._is_attached():
+                if outgoing.refused is not None and self._session.attached:
                     world.meter.errors[outgoing.refused.code] += 1
             case _:
                 pass

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from scripts.load.record import METRICS, Metric, Quantiles, ServerTick, Tick
+from scripts.load.words import Unit
 
 POINTS_MAX: Final = 600
 ROWS_MAX: Final = 30
@@ -113,6 +114,18 @@ def server_summary(ticks: Sequence[Tick]) -> Mapping[str, float]:
         if reached:
             told[f"{name} max"] = float(max(reached))
     return told
+
+
+def server_unit(name: str) -> Unit:
+    """Of a figure of `server_summary`."""
+    units: Mapping[str, Unit] = {
+        "cpu": "share",
+        "memory": "bytes",
+        "backlog": "",
+        "connections": "",
+        "pressure": "",
+    }
+    return units.get(name.partition(" ")[0], "ms")
 
 
 def _merge(ticks: Sequence[Tick]) -> Tick:

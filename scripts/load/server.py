@@ -1,8 +1,5 @@
 """A server of the tester's own: `parley serve` with an embedded database in a directory that goes with it."""
 
-import os
-import re
-import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,10 +11,10 @@ import trio
 
 from scripts.load.child import open_child
 from scripts.load.errors import ServerUnusable
+from scripts.running import SERVE, SERVES, serve_environment
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0
-_BANNER: Final = re.compile(r"serves on (ws://\S+).*metrics: (http://\S+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +41,22 @@ async def open_own_server(*, core: int | None) -> AsyncGenerator[OwnServer]:
     Raises:
         ServerUnusable: it does not start, with what it said.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     with tempfile.TemporaryDirectory(prefix="parley-load-") as name:
         directory = Path(name)
-        command = [sys.executable, "-m", "chat.cli", "serve", "--port", "0", "--no-rate-limits"]
         async with open_child(
-            [*command, "--data-dir", str(directory / "data")],
+            [*SERVE, "--data-dir", str(directory / "data")],
             log=directory / "log",
             core=core,
-            environment={
-                **kept,
-                "PARLEY_GUESTS": "on",
-                "PARLEY_LOG_LEVEL": "warning",
-                "PARLEY_OPS_PORT": "0",
-                "PYTHONUNBUFFERED": "1",
-            },
+            environment=serve_environment({"PARLEY_OPS_PORT": "0"}),
             grace_s=STOP_S,
         ) as child:
             printed = ""
             with trio.move_on_after(START_S):
                 async for data in child.stdout:
                     printed += data.decode(errors="replace")
-                    if _BANNER.search(printed):
+                    if SERVES.search(printed):
                         break
-            found = _BANNER.search(printed)
+            found = SERVES.search(printed)
             if found is None:
                 raise ServerUnusable(f"the server does not start: {child.last_words() or printed}")
             async with trio.open_nursery() as nursery:

@@ -10,13 +10,15 @@ from rich.text import Text
 
 from chat.terminal_text import printable
 from scripts.load.record import METRICS, RunRecord, Totals, Violation
-from scripts.load.series import server_summary, steady, steady_rates
+from scripts.load.series import server_summary, server_unit, steady, steady_rates
 from scripts.load.verdict import Tone, verdicts
-from scripts.load.words import clock, count, milliseconds, number, percent, plural, size
+from scripts.load.words import clock, count, figure, milliseconds, number, plural, size
 
 STYLES: Final[dict[Tone, str]] = {"good": "bold green", "bad": "bold red", "doubtful": "bold yellow"}
 VIOLATIONS_SHOWN: Final = 5
 ERRORS_SHOWN: Final = 12
+LATENCY_COLUMNS: Final = ("p50", "p90", "p99", "p99.9", "max", "mean", "count")
+"""What `latency_rows` has behind the metric."""
 
 _EVIDENCE_SHOWN: Final = 6
 
@@ -31,8 +33,9 @@ def render_summary(record: RunRecord) -> RenderableType:
         for verdict in verdicts(record)
     ]
     parts += [Text(), _traffic(record), Text()]
-    if any(quantiles.count for quantiles in totals.latency.values()):
-        parts += [_latency(totals), Text()]
+    rows = latency_rows(totals)
+    if rows:
+        parts += [_latency(rows), Text()]
     server = _server(record)
     if server is not None:
         parts.append(server)
@@ -60,6 +63,27 @@ def counted(totals: Totals) -> Mapping[str, int]:
     }
 
 
+def latency_rows(totals: Totals) -> Sequence[Sequence[str]]:
+    """Each metric that was measured: its name, its quantiles in ms, and how many operations they are of."""
+    return [
+        (
+            metric,
+            *(
+                number(value)
+                for value in (found.p50, found.p90, found.p99, found.p999, found.max, found.mean)
+            ),
+            count(found.count),
+        )
+        for metric in METRICS
+        if (found := totals.latency.get(metric)) is not None and found.count
+    ]
+
+
+def ordered_errors(totals: Totals) -> Sequence[tuple[str, int]]:
+    """Codes and how often each came, the most frequent first."""
+    return sorted(totals.errors.items(), key=lambda item: (-item[1], item[0]))
+
+
 def _traffic(record: RunRecord) -> RenderableType:
     totals = record.totals
     told = [f"{plural(totals.users, 'user')}, {clock(totals.duration_s)} steady"]
@@ -70,16 +94,13 @@ def _traffic(record: RunRecord) -> RenderableType:
     return Text(", ".join(told))
 
 
-def _latency(totals: Totals) -> RenderableType:
+def _latency(rows: Sequence[Sequence[str]]) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="cyan")
     table.add_column("latency, ms", no_wrap=True)
-    for name in ("p50", "p90", "p99", "p99.9", "max", "mean", "count"):
+    for name in LATENCY_COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    for metric in METRICS:
-        found = totals.latency.get(metric)
-        if found is not None and found.count:
-            figures = (found.p50, found.p90, found.p99, found.p999, found.max, found.mean)
-            table.add_row(metric, *(number(figure) for figure in figures), count(found.count))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -87,23 +108,14 @@ def _server(record: RunRecord) -> RenderableType | None:
     told = server_summary(steady(record.ticks))
     if not told:
         return None
-    parts = [f"{name} {server_figure(name, value)}" for name, value in told.items() if "median" not in name]
+    parts = [
+        f"{name} {figure(value, server_unit(name))}" for name, value in told.items() if "median" not in name
+    ]
     return Text(f"server: {', '.join(parts)}")
 
 
-def server_figure(name: str, value: float) -> str:
-    """One of `server_summary`'s, with its unit."""
-    if name.startswith("cpu"):
-        return percent(value)
-    if name.startswith("memory"):
-        return size(value)
-    if name.startswith(("backlog", "connections", "pressure")):
-        return count(value)
-    return milliseconds(value)
-
-
 def _errors(totals: Totals) -> str:
-    ordered = sorted(totals.errors.items(), key=lambda item: (-item[1], item[0]))
+    ordered = ordered_errors(totals)
     told = [f"{printable(code)} {count(times)}" for code, times in ordered[:ERRORS_SHOWN]]
     if len(ordered) > ERRORS_SHOWN:
         told.append(plural(len(ordered) - ERRORS_SHOWN, "other code"))

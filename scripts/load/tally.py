@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from scripts.load.histogram import STEPS_A_MS, Counts, Histogram, sum_counts
 from scripts.load.record import METRICS, Metric, Quantiles, ServerTick, Tick, Totals
 from scripts.load.reports import Second
 from scripts.load.scenario import Scenario
+from scripts.load.series import steady
 
 LATE_MAX_MS: Final = 50.0
 """p99 of the tester's own lateness above which its figures say more of it than of the server: a fifth of the
@@ -21,22 +21,6 @@ STALLED_S: Final = 30
 """Seconds in a row without any progress, while something is awaited, after which it counts as stuck."""
 
 Phase = Literal["ramp", "steady", "drain"]
-
-
-@dataclass(slots=True)
-class _Sum:
-    """Everything so far."""
-
-    sends: int = 0
-    deliveries: int = 0
-    oks: int = 0
-    connects: int = 0
-    resumes: int = 0
-    errors: Counter[str] = field(default_factory=Counter[str])
-    steady_deliveries: int = 0
-    steady_cpu_s: float = 0.0
-    steady_seconds: int = 0
-    bytes_each: int = 0
 
 
 class Tally:
@@ -61,7 +45,9 @@ class Tally:
         self._scenario = scenario
         self._workers = workers
         self._waiting: dict[int, list[Second]] = {}
-        self._sum = _Sum()
+        # Of all workers; a tick has the busiest's CPU alone, and memory with what Python takes without users.
+        self._steady_cpu_s = 0.0
+        self._bytes_each = 0
         self._steady: dict[Metric, Histogram] = {metric: Histogram() for metric in METRICS}
         self._late = Histogram()
         self._worker_cpu_s: dict[int, float] = {}
@@ -142,19 +128,10 @@ class Tally:
         return round(scenario.users * part)
 
     def _count(self, tick: Tick, seconds: Sequence[Second]) -> None:
-        total = self._sum
-        total.sends += tick.sends
-        total.deliveries += tick.deliveries
-        total.oks += tick.oks
-        total.connects += tick.connects
-        total.resumes += tick.resumes
-        total.errors.update(tick.errors)
         if tick.phase == "steady":
-            total.steady_seconds += 1
-            total.steady_deliveries += tick.deliveries
-            total.steady_cpu_s += sum(second.cpu_s for second in seconds)
-        if tick.users and (not total.bytes_each or tick.phase == "ramp"):
-            total.bytes_each = sum(second.memory_bytes for second in seconds) // tick.users
+            self._steady_cpu_s += sum(second.cpu_s for second in seconds)
+        if tick.users and (not self._bytes_each or tick.phase == "ramp"):
+            self._bytes_each = sum(second.memory_bytes for second in seconds) // tick.users
         self._all_lost_s = 0 if tick.users or not self.lost else self._all_lost_s + 1
         moved = tick.oks or tick.deliveries or tick.connects or tick.resumes or tick.latency
         waits = self.pending or self.lost
@@ -171,7 +148,8 @@ class Tally:
         if self._stalled_s >= STALLED_S:
             return f"the server stands still: {self.pending:,} answers awaited, none came for {STALLED_S} s"
         if self.out >= self._scenario.users:
-            return f"the server will have nobody back: {', '.join(sorted(self._sum.errors))}"
+            codes = {code for tick in self.ticks for code in tick.errors}
+            return f"the server will have nobody back: {', '.join(sorted(codes))}"
         return None
 
     def invalid(self) -> list[str]:
@@ -183,7 +161,7 @@ class Tally:
                 f"the tester was late: {late_ms:.0f} ms (p99), above {LATE_MAX_MS:.0f};"
                 " use more --processes, or fewer users"
             )
-        seconds = self._sum.steady_seconds
+        seconds = len(steady(self.ticks))
         busiest = max(self._worker_cpu_s.values(), default=0.0) / seconds if seconds else 0.0
         if busiest > CPU_MAX:
             reasons.append(
@@ -195,7 +173,11 @@ class Tally:
         self, *, checked_rooms: int, checked_oks: int, violation_count: int, more_errors: Mapping[str, int]
     ) -> Totals:
         """The whole run."""
-        total = self._sum
+        measured = steady(self.ticks)
+        deliveries = sum(tick.deliveries for tick in measured)
+        errors: Counter[str] = Counter()
+        for tick in self.ticks:
+            errors.update(tick.errors)
         latency: dict[Metric, Quantiles] = {}
         curve: dict[Metric, Sequence[tuple[float, float]]] = {}
         for metric, told in self._steady.items():
@@ -203,24 +185,20 @@ class Tally:
                 latency[metric], curve[metric] = told.quantiles(), told.curve()
         return Totals(
             users=self._scenario.users,
-            sends=total.sends,
-            deliveries=total.deliveries,
-            oks=total.oks,
-            connects=total.connects,
-            resumes=total.resumes,
-            errors=dict(total.errors + Counter(more_errors)),
+            sends=sum(tick.sends for tick in self.ticks),
+            deliveries=sum(tick.deliveries for tick in self.ticks),
+            oks=sum(tick.oks for tick in self.ticks),
+            connects=sum(tick.connects for tick in self.ticks),
+            resumes=sum(tick.resumes for tick in self.ticks),
+            errors=dict(errors + Counter(more_errors)),
             latency=latency,
             curve=curve,
-            duration_s=float(total.steady_seconds),
+            duration_s=float(len(measured)),
             checked_rooms=checked_rooms,
             checked_oks=checked_oks,
             violation_count=violation_count,
-            cpu_per_delivery_us=(
-                round(total.steady_cpu_s / total.steady_deliveries * 1e6, 3)
-                if total.steady_deliveries
-                else 0.0
-            ),
-            memory_per_connection_bytes=total.bytes_each,
+            cpu_per_delivery_us=round(self._steady_cpu_s / deliveries * 1e6, 3) if deliveries else 0.0,
+            memory_per_connection_bytes=self._bytes_each,
             late_ms=self._late.percentile_ms(99),
         )
 

@@ -176,7 +176,7 @@ class User:
         cid = f"{self.seat.user:x}-{self._cids:x}"
         self._cids += 1
         world.meter.sends += 1
-        sending = Sending(world, self.visits, self._is_attached, room=room, due_ns=due_ns, expected=expected)
+        sending = Sending(world, self.visits, self.session, room=room, due_ns=due_ns, expected=expected)
         try:
             self.session.outbound.post(world.room_names[room], cid, body, on_change=sending)
         except OutboundFull:
@@ -184,9 +184,6 @@ class User:
             return
         world.fates[room][cid] = Fate.UNKNOWN
         world.pending += 1
-
-    def _is_attached(self) -> bool:
-        return self.session.attached
 
     def _ask(self, request: Envelope) -> None:
         self._world.pending += 1

@@ -1,7 +1,12 @@
-"""PURE: figures as people read them."""
+"""PURE: figures and settings as people read them."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+Unit: TypeAlias = Literal["", "/s", "ms", "us", "bytes", "share"]
+"""Of a figure; without one it is a whole number, `share` is a part of 1."""
 
 NONE: Final = "-"
 """In the place of a figure that there is not."""
@@ -56,6 +61,29 @@ def size(value: float | None) -> str:
             return f"{count(value) if unit == 'B' else number(value)} {unit}"
         value /= _BYTES_STEP
     return f"{number(value)} TiB"
+
+
+def figure(value: float | None, unit: Unit) -> str:
+    """With its unit."""
+    match unit:
+        case "ms":
+            return milliseconds(value)
+        case "us":
+            return NONE if value is None else f"{number(value)} us"
+        case "bytes":
+            return size(value)
+        case "share":
+            return percent(value)
+        case "/s":
+            return NONE if value is None else f"{number(value)}/s"
+        case "":
+            return count(value)
+
+
+def setting(value: object, most: int) -> str:
+    """On one line, text as it is and everything else as JSON; cut behind so many characters."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 def clock(seconds: float) -> str:

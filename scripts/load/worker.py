@@ -49,7 +49,6 @@ WRITE_S: Final = 60.0
 SWEEP_PARTS: Final = 10
 CATCH_UP_POLL_S: Final = 0.05
 CLOSE_S: Final = 0.5
-_READ_BYTES: Final = 65536
 
 
 def rss_bytes() -> int:
@@ -94,7 +93,7 @@ class Worker:
         self._empty_bytes = rss_bytes()
         self._make_users()
         self._nursery.start_soon(self._poller.run)
-        await self.tell(Ready(users=len(self._users)))
+        await self.tell(Ready())
         async for command in commands:
             match command:
                 case Start():
@@ -263,8 +262,8 @@ def read_transcripts(scenario: Scenario) -> dict[str, Transcript]:
 async def read_commands(stream: trio.abc.ReceiveStream) -> AsyncIterator[Command]:
     """What the coordinator says, until it says no more."""
     frames = Frames()
-    while data := await stream.receive_some(_READ_BYTES):
-        for payload in frames.take(bytes(data)):
+    async for data in stream:
+        for payload in frames.take(data):
             yield parse_command(payload)
 
 

@@ -14,7 +14,6 @@ from scripts.load.reports import Assignment, Command, FrameError, Frames, Report
 
 TELL_S: Final = 10.0
 GRACE_S: Final = 2.0
-_READ_BYTES: Final = 1 << 16
 
 OnReport = Callable[[int, Report], None]
 """Takes a worker's number and what it says; must not raise."""
@@ -56,7 +55,7 @@ class Workers:
         child = self._children[number]
         frames = Frames()
         try:
-            async for data in _chunks(child.stdout):
+            async for data in child.stdout:
                 for payload in frames.take(data):
                     on_report(number, parse_report(payload))
         except FrameError as error:
@@ -71,11 +70,6 @@ class Workers:
         code = child.returncode
         told = "does not answer" if code is None else f"ended with {code}"
         return f"worker {number} (pid {child.pid}) {told}: {child.last_words() or 'it said nothing'}"
-
-
-async def _chunks(stream: trio.lowlevel.FdStream) -> AsyncGenerator[bytes]:
-    while data := await stream.receive_some(_READ_BYTES):
-        yield bytes(data)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from scripts.load.message import due_ns_of
 from scripts.load.meter import NS, Meter
 from scripts.load.poller import Poller
 from scripts.load.record import Violation, ViolationKind
+from scripts.load.scenario import room_names
 from scripts.load.wheel import Wheel
 from scripts.load.witness import Witness
 
@@ -49,8 +50,7 @@ class World:
         self.dials = trio.CapacityLimiter(DIALS_MAX)
         self.nursery = nursery
         self.poller = poller
-        self.room_names = [f"load-{run}-{number}" for number in range(rooms)]
-        self.room_numbers = {name: number for number, name in enumerate(self.room_names)}
+        self.room_names = room_names(run, rooms)
         self.witnesses = {name: Witness(name) for name in self.room_names}
         self.fates: list[dict[str, int]] = [{} for _ in self.room_names]
         self.start_ns = 0

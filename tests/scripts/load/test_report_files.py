@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.load.files import RECORD_MAX_BYTES, main_compare, main_report
+from scripts.load.files import RECORD_MAX_BYTES, is_same_file, main_compare, main_report
 from scripts.load.record import dump_record
 from tests.scripts.load.pages import Page
 from tests.scripts.load.records import make_record
@@ -114,3 +114,16 @@ def test_a_record_is_not_written_over(run: Path, capsys: pytest.CaptureFixture[s
     assert main_compare(run, run, html=run.parent / "." / "run.json") == 2
     assert "is the record itself" in capsys.readouterr().err
     assert run.read_bytes() == before
+
+
+def test_a_page_is_the_record_by_whatever_path(run: Path) -> None:
+    """Whether there is a file or not; links that lead nowhere are no file's."""
+    link, circle = run.with_name("link"), run.with_name("circle")
+    link.symlink_to(run)
+    circle.symlink_to(circle)
+
+    assert is_same_file(link, run)
+    assert is_same_file(run.parent / "missing", run.parent / "." / "missing")
+    assert is_same_file(run.parent / "sub" / ".." / "missing", run.parent / "missing")
+    assert not is_same_file(circle, run)
+    assert not is_same_file(run.with_suffix(".html"), run)
