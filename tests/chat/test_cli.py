@@ -5,13 +5,12 @@ and on ports that the system chooses.
 """
 
 import json
-import logging
 import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import socket
@@ -19,34 +18,20 @@ from subprocess import PIPE, run
 from typing import Final
 
 import pytest
-import structlog
 import trio
 
 from chat import cli
 from chat.cli import main
 from chat.cli_options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from chat.config import Config
-from chat.config_sources import ENV_PREFIX
 from chat.offline import running_dsn
 from chat.server import Addresses
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
 
 DEADLINE_S: Final = 60.0
 CHANNEL: Final = Path(__file__).parent.parent / "e2e" / "data" / "channel.jsonl"
 TOKEN: Final = re.compile(r"pt_[A-Za-z0-9_-]{43}\n")
-
-
-@pytest.fixture(autouse=True)
-def process_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """Start without our variables; leave logging as it was."""
-    for name in list(os.environ):
-        if name.startswith(ENV_PREFIX):
-            monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> list[str]:

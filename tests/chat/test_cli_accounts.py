@@ -1,39 +1,22 @@
 """`parley user` and `parley token`: accounts made and changed in a database, without a server."""
 
 import io
-import logging
-import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Generator
 from typing import Final
 
 import pytest
-import structlog
 import trio
 
 from chat import cli_password
 from chat.cli import main
 from chat.cli_options import EXIT_FAILED, EXIT_OK, EXIT_USAGE, UsageMistake
-from chat.config_sources import ENV_PREFIX
 from storage import PostgresStore, open_database
-from tests.postgres import PostgresServer
+from tests.chat.terminal_kit import Terminal
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
 
 GOOD: Final = b"correct horse"
-
-
-@pytest.fixture(autouse=True)
-def process_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """Start without our variables; leave logging as it was."""
-    for name in list(os.environ):
-        if name.startswith(ENV_PREFIX):
-            monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 class Shell:
@@ -62,12 +45,9 @@ class Shell:
 
 
 @pytest.fixture
-async def shell(
-    postgres_server: PostgresServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[Shell]:
+def shell(empty_dsn: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A shell on an empty database: commands bring the schema up to date themselves."""
-    async with postgres_server.fresh(migrated=False) as dsn:
-        yield Shell(dsn, capsys, monkeypatch)
+    return Shell(empty_dsn, capsys, monkeypatch)
 
 
 async def test_an_account_is_made_once(shell: Shell) -> None:
@@ -164,11 +144,6 @@ async def test_nobody_is_told_so(shell: Shell) -> None:
 
 def test_at_a_terminal_a_new_password_is_typed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unseen; and two that differ are told."""
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     typed = iter(["correct horse"] * 3 + ["correct house"])
     prompts: list[str] = []
 

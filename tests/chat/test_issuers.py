@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,10 +94,19 @@ def test_a_named_key_is_the_one_that_checks(tmp_path: Path) -> None:
             believed.judge(token(private_key("rsa2"), "RS256", headers={"kid": kid}))
 
 
-def raw(header: object, payload: object, signature: bytes = b"") -> str:
-    """A token of any parts."""
+def raw(header: object, payload: object) -> str:
+    """A token of any parts, without a signature."""
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, payload)]
-    return ".".join(urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, signature))
+    return ".".join(urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b""))
+
+
+def signed(
+    header: object, payload: object, key: bytes, digest: Callable[..., Any] = HMACAlgorithm.SHA256
+) -> str:
+    """A token of any parts, signed with any key, which PyJWT would not do."""
+    unsigned = raw(header, payload).rstrip(".")
+    signature = HMACAlgorithm(digest).sign(unsigned.encode(), key)
+    return f"{unsigned}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def confusions(tmp_path: Path) -> dict[str, tuple[Issuer, str]]:
@@ -108,11 +118,8 @@ def confusions(tmp_path: Path) -> dict[str, tuple[Issuer, str]]:
     )
 
     def hs256_with(key: bytes) -> str:
-        """Signed with a public key as if it were a secret, which PyJWT would not do."""
-        hmac = HMACAlgorithm(HMACAlgorithm.SHA256)
-        unsigned = raw({"alg": "HS256", "typ": "JWT"}, claims()).rstrip(".")
-        signature = hmac.sign(unsigned.encode(), key)
-        return f"{unsigned}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+        """Signed with a public key as if it were a secret."""
+        return signed({"alg": "HS256", "typ": "JWT"}, claims(), key)
 
     return {
         "none": (both, raw({"alg": "none"}, claims())),
@@ -124,7 +131,10 @@ def confusions(tmp_path: Path) -> dict[str, tuple[Issuer, str]]:
         "a public key's bytes as a secret": (by_ed, hs256_with(pem("ed25519"))),
         "a secret where there is none": (by_rsa, token()),
         "HS512 for HS256": (issuer(), token(SECRET * 2, "HS512")),
-        "HS512 with the secret": (issuer(), raw_hs512()),
+        "HS512 with the secret": (
+            issuer(),
+            signed({"alg": "HS512", "typ": "JWT"}, claims(), SECRET.encode(), HMACAlgorithm.SHA512),
+        ),
         "PS256 with the key for RS256": (by_rsa, token(private_key("rsa"), "PS256")),
         "RS512 with the key for RS256": (by_rsa, token(private_key("rsa"), "RS512")),
         "RS256 where EdDSA is meant": (by_ed, token(private_key("rsa"), "RS256")),
@@ -141,14 +151,6 @@ def confusions(tmp_path: Path) -> dict[str, tuple[Issuer, str]]:
         "a payload that is not encoded": (issuer(), token(headers={"crit": ["b64"], "b64": False})),
         "a name of a key that is no text": (issuer(), raw({"alg": "HS256", "kid": {"a": 1}}, claims())),
     }
-
-
-def raw_hs512() -> str:
-    """HS512 by the very secret that HS256 has."""
-    hmac = HMACAlgorithm(HMACAlgorithm.SHA512)
-    unsigned = raw({"alg": "HS512", "typ": "JWT"}, claims()).rstrip(".")
-    signature = hmac.sign(unsigned.encode(), SECRET.encode())
-    return f"{unsigned}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 CONFUSIONS: Final = (
@@ -216,11 +218,8 @@ def test_a_token_that_lacks_something_or_is_not_of_now_is_not_believed(
     changes: dict[str, Any], problem: str
 ) -> None:
     """Though it is signed as it should be."""
-    unsigned = raw({"alg": "HS256"}, claims(**changes)).rstrip(".")
-    hmac = HMACAlgorithm(HMACAlgorithm.SHA256)
-    signature = urlsafe_b64encode(hmac.sign(unsigned.encode(), SECRET.encode())).decode().rstrip("=")
     with pytest.raises(BadToken, match=problem):
-        believers().judge(f"{unsigned}.{signature}")
+        believers().judge(signed({"alg": "HS256"}, claims(**changes), SECRET.encode()))
 
 
 @pytest.mark.parametrize("changes", [{"exp": NOW_S - 29}, {"nbf": NOW_S + 29}, {"iat": NOW_S + 29}])

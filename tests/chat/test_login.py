@@ -10,21 +10,11 @@ from chat.client_errors import ConnectFailed, RequestRefused, ServerMisbehaved
 from chat.client_options import Dial
 from chat.config import Config
 from chat.login import LoginToken, log_in
-from tests.sim.harness import BEGIN_MS, Sim, open_sim, virtual_time
+from tests.sim.harness import BEGIN_MS, open_sim, virtual_time
 from tests.sim.http_request import post
 
 URL: Final = "ws://localhost:8000/ws"
 GOOD: Final = "correct horse"
-
-
-def dial_to(sim: Sim) -> Dial:
-    """Connections to a server in memory."""
-
-    async def dial() -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        return sim.dial()
-
-    return dial
 
 
 def dial_answer(answer: bytes) -> Dial:
@@ -45,11 +35,10 @@ async def test_a_password_gets_a_token() -> None:
     """Over the same address as the chat's, which is good for the server's days."""
     async with open_sim(Config(registration=True)) as sim:
         await post(sim, "/api/register", {"name": "Ann", "password": GOOD})
-        issued = await log_in(URL, "ann", GOOD, dial=dial_to(sim))
+        issued = await log_in(URL, "ann", GOOD, dial=sim.dial_soon)
         assert issued.token.startswith("pt_")
         assert issued.expires_at_ms // 86_400_000 == BEGIN_MS // 86_400_000 + 30
-        client = await sim.open()
-        assert (await client.request("hello", token=issued.token))["t"] == "welcome"
+        await sim.enter(issued.token)
 
 
 @virtual_time
@@ -57,16 +46,16 @@ async def test_a_refusal_says_whether_to_come_again() -> None:
     """A wrong password is final, too many tries are not; a name that is none names its field."""
     async with open_sim() as sim:
         with pytest.raises(RequestRefused) as refused:
-            await log_in(URL, "Ann", "wrong", dial=dial_to(sim))
+            await log_in(URL, "Ann", "wrong", dial=sim.dial_soon)
         assert (refused.value.code, refused.value.temporary) == ("unauthenticated", False)
         with pytest.raises(RequestRefused) as refused:
-            await log_in(URL, "", "wrong", dial=dial_to(sim))
+            await log_in(URL, "", "wrong", dial=sim.dial_soon)
         assert (refused.value.code, refused.value.field) == ("bad_request", "name")
         for _ in range(4):
             with pytest.raises(RequestRefused):
-                await log_in(URL, "Ann", "wrong", dial=dial_to(sim))
+                await log_in(URL, "Ann", "wrong", dial=sim.dial_soon)
         with pytest.raises(RequestRefused) as refused:
-            await log_in(URL, "Ann", "wrong", dial=dial_to(sim))
+            await log_in(URL, "Ann", "wrong", dial=sim.dial_soon)
         assert (refused.value.code, refused.value.temporary) == ("rate_limited", True)
         assert refused.value.retry_after_s is not None
         assert 25 < refused.value.retry_after_s <= 30

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Generator
 
 import pytest
 import structlog
@@ -12,29 +11,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from chat.logs import HIDDEN, RepeatedEvents, configure_logging, scrub
+from tests.chat.terminal_kit import Terminal
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 TOKEN = "pt_7JNQYXdJQFWUu9cM7dtgujRLLu0cIbcOsap_HfQOb7Q"
 BODY = "a private word"
 GUEST_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJnX3gifQ.c2ln"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """Yes."""
-        return True
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Generator[None]:
-    """Leave structlog and the standard library's logging as they were."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_events_are_json_lines_where_nobody_looks() -> None:

@@ -1,18 +1,16 @@
 """Searching, on a server in memory: what is answered, refused, and said of what the index lacks."""
 
-from collections.abc import Mapping
-
 import pytest
 import trio
 
-from chat.codec import JSON, MSGPACK, Codec
+from chat.codec import Codec
 from chat.config import Config
 from chat.errors import Refused
 from chat.search_cursor import read_search_cursor, search_cursor
 from chat.session_search import AT_ONCE, WAITING_MAX
 from storage import SearchKey, TooSlow, Unavailable
 from storage.testing import Fault
-from tests.sim.harness import Sim, SimClient, open_sim, virtual_time
+from tests.sim.harness import SimClient, both, items, open_sim, virtual_time
 
 OPEN = Config(rate_limits=False)
 INDEXED_S = 1.0
@@ -25,14 +23,7 @@ async def say(client: SimClient, room: str, *bodies: str) -> None:
     await trio.sleep(INDEXED_S)
 
 
-def items_of(answer: Mapping[str, object]) -> list[dict[str, object]]:
-    """The items of an answer."""
-    items = answer["items"]
-    assert isinstance(items, list)
-    return items
-
-
-@pytest.mark.parametrize("codec", [MSGPACK, JSON])
+@both
 @virtual_time
 async def test_an_answer_shows_what_was_found_and_that_nothing_is_missing(codec: Codec) -> None:
     """Room, seq, time, author and the text in pieces; `fresh`, and of one room how far it was indexed."""
@@ -40,7 +31,7 @@ async def test_an_answer_shows_what_was_found_and_that_nothing_is_missing(codec:
         (ann,) = await sim.join("tea", "ann", codec=codec)
         await say(ann, "tea", "a cup of tea", "no milk")
         answer = await ann.request("search", query="cup", room="tea")
-        (item,) = items_of(answer)
+        (item,) = items(answer)
         assert isinstance(item.pop("at"), int)
         assert item == {
             "room": "tea",
@@ -51,7 +42,7 @@ async def test_an_answer_shows_what_was_found_and_that_nothing_is_missing(codec:
         }
         assert (answer["fresh"], answer["indexed"]) == (True, 2)
         everywhere = await ann.request("search", query="cup")
-        assert items_of(everywhere)[0]["seq"] == 1
+        assert items(everywhere)[0]["seq"] == 1
         assert everywhere["fresh"] is True
         assert "behind" not in everywhere
         assert "next" not in everywhere
@@ -67,12 +58,12 @@ async def test_what_is_not_indexed_yet_is_said_to_be_missing() -> None:
         await say(ann, "tea", "tea two", "tea three")
         for fields in ({"room": "tea"}, {}):
             answer = await ann.request("search", query="tea", **fields)
-            assert [item["seq"] for item in items_of(answer)] == [1]
+            assert [item["seq"] for item in items(answer)] == [1]
             assert (answer["fresh"], answer["behind"]) == (False, 2)
         sim.faults.clear()
         await trio.sleep(30)
         answer = await ann.request("search", query="tea")
-        assert ([item["seq"] for item in items_of(answer)], answer["fresh"]) == ([3, 2, 1], True)
+        assert ([item["seq"] for item in items(answer)], answer["fresh"]) == ([3, 2, 1], True)
 
 
 @virtual_time
@@ -85,7 +76,7 @@ async def test_pages_follow_each_other_by_a_cursor_of_this_search_alone() -> Non
         cursor: dict[str, object] = {}
         while True:
             answer = await ann.request("search", query="tea", room="tea", limit=2, **cursor)
-            seen += [item["seq"] for item in items_of(answer)]
+            seen += [item["seq"] for item in items(answer)]
             if "next" not in answer:
                 break
             cursor = {"cursor": answer["next"]}
@@ -112,9 +103,9 @@ async def test_only_what_one_may_read_is_searched() -> None:
         await ann.request("create", room="den", kind="private")
         await ann.request("join", room="den")
         await say(ann, "den", "secret tea")
-        assert items_of(await ann.request("search", query="tea", room="den"))
-        assert items_of(await ann.request("search", query="tea"))
-        assert items_of(await bob.request("search", query="tea")) == []
+        assert items(await ann.request("search", query="tea", room="den"))
+        assert items(await ann.request("search", query="tea"))
+        assert items(await bob.request("search", query="tea")) == []
         for room in ("den", "nowhere"):
             assert (await bob.refused("search", query="tea", room=room))["code"] == "room_not_found"
 
@@ -131,7 +122,7 @@ async def test_bad_queries_are_told_which_field_is_wrong() -> None:
                 "query",
                 False,
             )
-        assert items_of(await ann.request("search", query="x" * 256)) == []
+        assert items(await ann.request("search", query="x" * 256)) == []
         refused = await ann.refused("create", room="den", language="klingon")
         assert (refused["code"], refused["field"]) == ("bad_request", "language")
         assert (await ann.request("create", room="den", language="english"))["language"] == "english"
@@ -157,9 +148,9 @@ async def test_under_pressure_nothing_is_searched() -> None:
     """From level 3 on; and it says when to ask again."""
     async with open_sim(OPEN) as sim:
         (ann,) = await sim.join("tea", "ann")
-        _press(sim, 2)
+        sim.press(2)
         await ann.request("search", query="tea")
-        _press(sim, 3)
+        sim.press(3)
         refused = await ann.refused("search", query="tea")
         assert (refused["code"], refused["temporary"]) == ("overloaded", True)
         assert refused["retry_after"]
@@ -197,10 +188,6 @@ async def test_a_search_that_takes_too_long_ends_alone() -> None:
         assert (await ann.refused("search", query="tea"))["code"] == "unavailable"
         sim.faults.clear()
         await ann.request("search", query="tea")
-
-
-def _press(sim: Sim, level: int) -> None:
-    sim.node.governor._state.level = level  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  nothing else presses it
 
 
 def test_a_cursor_comes_back_as_it_was_and_nothing_else_does() -> None:

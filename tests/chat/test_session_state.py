@@ -163,10 +163,6 @@ def exhausted(now_s: float) -> SessionState:
     return state
 
 
-GENTLE = Rate(rate_per_s=1.0, burst=10)
-"""So that ten frames a second for some seconds are too many, and not far too many."""
-
-
 def flood(state: SessionState, start_s: float, seconds: float) -> bool:
     """Ten frames a second; whether the last refusal was one too many."""
     abusive = False

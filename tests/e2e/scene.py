@@ -8,11 +8,9 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-import pytest
-
 from chat.codec import JSON, MSGPACK, Codec
 from chat.config import Config
-from tests.sim.harness import CODECS, Sim, SimClient, open_sim
+from tests.sim.harness import Sim, SimClient, open_sim
 
 TEA: Final = "tea"
 """Where the culprit and the neighbour are members."""
@@ -31,7 +29,6 @@ TEMPORARY: Final = {
     "timeout",
     "internal",
 }
-both: Final = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
 
 
 def check_error(

@@ -9,19 +9,13 @@ import trio
 from chat.config import Config
 from storage import Corrupt, Unavailable
 from storage.testing import Fault
-from tests.sim.harness import BEGIN_MS, Sim, open_sim, read_answer, virtual_time
+from tests.sim.harness import BEGIN_MS, open_sim, read_answer, virtual_time
 from tests.sim.http_request import parse, post
 
 OPEN: Final = Config(registration=True, guests="off", allowed_origins=("https://app.test",))
 GOOD: Final = "correct horse"
 ANN: Final = {"name": "Ann", "password": GOOD}
 DAYS_MS: Final = 30 * 86_400_000
-
-
-async def welcome(sim: Sim, token: object) -> Mapping[str, object]:
-    """The welcome of who comes with this token."""
-    client = await sim.open()
-    return await client.request("hello", token=token)
 
 
 @virtual_time
@@ -37,7 +31,8 @@ async def test_a_token_from_the_door_opens_it() -> None:
         expires_at = made.body["expires_at"]
         assert isinstance(expires_at, int)
         assert 0 <= expires_at - BEGIN_MS - DAYS_MS < 10_000
-        first, second = await welcome(sim, made.body["token"]), await welcome(sim, again.body["token"])
+        (first,) = (await sim.enter(made.body["token"])).heard("welcome")
+        (second,) = (await sim.enter(again.body["token"])).heard("welcome")
         assert first["user"] == second["user"]
         assert isinstance(first["user"], Mapping)
         assert first["user"]["name"] == "Ann"
@@ -48,7 +43,7 @@ async def test_a_token_from_the_door_opens_it() -> None:
         refused = await client.refused("hello", token=made.body["token"])
         assert refused["code"] == "unauthenticated"
         assert await client.wait_closed() == 4500
-        await welcome(sim, again.body["token"])
+        await sim.enter(again.body["token"])
         counts = sim.node.metrics.counts
         assert (counts.registrations, counts.logins, counts.logouts) == (1, 1, 1)
 

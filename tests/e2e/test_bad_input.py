@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from chat.codec import MSGPACK, Codec
-from tests.e2e.scene import ATTIC, DEN, TEA, both, check_error, open_scene
+from tests.e2e.scene import ATTIC, DEN, TEA, check_error, open_scene
 from tests.sim.harness import (
+    both,
     virtual_time,
 )
 

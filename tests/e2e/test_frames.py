@@ -13,9 +13,7 @@ import trio
 from chat.codec import JSON, MSGPACK, Codec
 from tests.chat.transport.support import client_frame
 from tests.e2e.scene import TEA, open_scene
-from tests.sim.harness import CODECS, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, SimClient, virtual_time
-
-both = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+from tests.sim.harness import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, SimClient, both, virtual_time
 
 KIB: Final = 1024
 FRAME_MAX: Final = 64 * KIB

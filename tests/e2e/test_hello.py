@@ -9,8 +9,9 @@ from chat.codec import Codec
 from chat.config import Config
 from storage import Unavailable
 from storage.testing import Fault
-from tests.e2e.scene import TEA, both, check_error, open_scene
+from tests.e2e.scene import TEA, check_error, open_scene
 from tests.sim.harness import (
+    both,
     open_sim,
     virtual_time,
 )

@@ -9,9 +9,10 @@ import trio
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.errors import CloseCode
-from tests.e2e.scene import DEN, TEA, both, check_error, open_scene, read_log
+from tests.e2e.scene import DEN, TEA, check_error, open_scene, read_log
 from tests.sim.harness import (
     SimClient,
+    both,
     upgrade_request,
     virtual_time,
 )

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import pytest
 import trio
 
 from chat.client import Client, open_client
 from tests.e2e.server_process import open_server
+from tests.sim.harness import items
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
@@ -21,7 +21,7 @@ async def _found_when_fresh(client: Client, query: str, **fields: str) -> set[ob
         while True:
             page = await client.search(query, limit=50, **fields)
             if page["fresh"]:
-                return {item["seq"] for item in cast("list[dict[str, object]]", page["items"])}
+                return {item["seq"] for item in items(page)}
 
 
 async def test_a_killed_server_leaves_nothing_unfound(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ async def test_a_killed_server_leaves_nothing_unfound(tmp_path: Path) -> None:
             for number in range(30):
                 sent.add((await ann.send("lobby", f"needle number {number}")).seq)
                 page = await ann.search("needle", room="lobby", limit=50)
-                found = {item["seq"] for item in cast("list[dict[str, object]]", page["items"])}
+                found = {item["seq"] for item in items(page)}
                 assert found == sent or (page["fresh"] is False and page["behind"] == len(sent - found))
             await ann.send("english", "people were searching")
             await server.kill()

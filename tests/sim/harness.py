@@ -18,6 +18,7 @@ from functools import partial, wraps
 from random import Random
 from typing import Final, ParamSpec, TypeVar
 
+import pytest
 import structlog
 import trio
 import trio.testing
@@ -39,6 +40,8 @@ T = TypeVar("T")
 Envelope = Mapping[str, object]
 
 CODECS: Final = (MSGPACK, JSON)
+both: Final = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+"""Runs a test in either encoding."""
 BEGIN_MS: Final = 1_750_000_000_000
 """The wall clock at the virtual clock's zero."""
 PATIENCE_S: Final = 60.0
@@ -62,6 +65,22 @@ def virtual_time(test: Callable[P, Coroutine[object, object, None]]) -> Callable
     return run
 
 
+def request_head(
+    method: str, target: str, fields: Mapping[str, str], changes: Mapping[str, str | None]
+) -> bytes:
+    """A request up to its body.
+
+    Args:
+        method: of the request.
+        target: what is asked for.
+        fields: the headers.
+        changes: more of them, or others, `_` standing for `-`; None leaves one out.
+    """
+    headers = {**fields, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items() if value is not None]
+    return f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+
+
 def upgrade_request(*, target: str = "/ws", **headers: str | None) -> bytes:
     """A WebSocket handshake (RFC 6455, 4.1).
 
@@ -69,16 +88,14 @@ def upgrade_request(*, target: str = "/ws", **headers: str | None) -> bytes:
         target: what is asked for.
         headers: more of them, or others, `_` standing for `-`; None leaves one out.
     """
-    fields: dict[str, str | None] = {
+    fields = {
         "host": "localhost:8000",
         "upgrade": "websocket",
         "connection": "Upgrade",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
         "sec-websocket-version": "13",
     }
-    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value is not None]
-    return f"GET {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+    return request_head("GET", target, fields, headers)
 
 
 async def at_once(work: Callable[[], T], limiter: trio.CapacityLimiter, /) -> T:
@@ -95,6 +112,13 @@ async def read_answer(stream: trio.abc.Stream) -> bytes:
         while data := await stream.receive_some():
             answer += data
     return bytes(answer)
+
+
+def cut(stream: trio.abc.Stream | None) -> None:
+    """Break a connection to the simulation, both ways."""
+    assert isinstance(stream, trio.StapledStream)
+    stream.send_stream.close()
+    stream.receive_stream.close()
 
 
 class SimClient:
@@ -238,7 +262,11 @@ class SimClient:
 
     async def hello(self, name: str, **fields: object) -> Envelope:
         """Come in as a guest; the welcome."""
-        welcome = await self.request("hello", guest=name, **fields)
+        return await self.come_in(guest=name, **fields)
+
+    async def come_in(self, **fields: object) -> Envelope:
+        """Say a `hello` of these fields; the welcome."""
+        welcome = await self.request("hello", **fields)
         assert welcome["t"] == "welcome"
         user = welcome["user"]
         assert isinstance(user, Mapping)
@@ -252,9 +280,7 @@ class SimClient:
 
     def vanish(self) -> None:
         """Lose the connection without a word."""
-        assert isinstance(self.stream, trio.StapledStream)
-        self.stream.send_stream.close()
-        self.stream.receive_stream.close()
+        cut(self.stream)
 
     async def read(self) -> None:
         """Take in what comes until the connection ends; for the simulation."""
@@ -349,6 +375,11 @@ class Sim:
         self._handlers.start_soon(self.node.gateway.handle, self.node.transport.wrap(theirs, peer=peer))
         return ours
 
+    async def dial_soon(self) -> trio.abc.Stream:
+        """Connect, as the `dial` of a client library."""
+        await trio.lowlevel.checkpoint()
+        return self.dial()
+
     async def open(self, codec: Codec = MSGPACK, *, peer: str = "127.0.0.1") -> SimClient:
         """Connect and shake hands; no `hello` yet."""
         client = SimClient(self.dial(peer=peer), codec)
@@ -361,6 +392,12 @@ class Sim:
         """Connect and come in as a guest of this name; `fields` go into the `hello`."""
         client = await self.open(codec)
         await client.hello(name, **fields)
+        return client
+
+    async def enter(self, token: object, codec: Codec = MSGPACK) -> SimClient:
+        """Connect and come in with a token."""
+        client = await self.open(codec)
+        await client.come_in(token=token)
         return client
 
     async def join(self, room: str, *names: str, codec: Codec = MSGPACK) -> list[SimClient]:
@@ -378,9 +415,32 @@ class Sim:
         """Run something beside the test; it is cancelled with the simulation."""
         self._nursery.start_soon(async_fn)
 
+    def press(self, level: int) -> None:
+        """Put the server under this pressure, which nobody is told."""
+        self.node.governor._state.level = level  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  nothing else presses it
+
     def errors(self) -> list[Mapping[str, object]]:
         """What was logged as an error."""
         return [entry for entry in self.logged if entry["log_level"] in {"error", "critical"}]
+
+
+def items(answer: Envelope) -> list[dict[str, object]]:
+    """What a list lists."""
+    listed = answer["items"]
+    assert isinstance(listed, list)
+    return listed
+
+
+async def walk(client: SimClient, t: str, **fields: object) -> list[list[dict[str, object]]]:
+    """Every page of a list, by its cursors."""
+    pages: list[list[dict[str, object]]] = []
+    cursor: dict[str, object] = {}
+    while True:
+        page = await client.request(t, **fields, **cursor)
+        pages.append(items(page))
+        if "next" not in page:
+            return pages
+        cursor = {"cursor": page["next"]}
 
 
 @asynccontextmanager

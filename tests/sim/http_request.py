@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tests.sim.harness import Sim, read_answer
+from tests.sim.harness import Sim, read_answer, request_head
 
 
 class HttpAnswer(NamedTuple):
@@ -35,13 +35,11 @@ async def post(
         headers: more of them, or others, `_` standing for `-`; None leaves one out.
     """
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    fields: dict[str, str | None] = {"host": "localhost:8000"}
+    fields = {"host": "localhost:8000"}
     if body is not None:
         fields |= {"content-type": "application/json", "content-length": str(len(content))}
-    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value is not None]
     stream = sim.dial(peer=peer)
-    await stream.send_all(f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode() + content)
+    await stream.send_all(request_head(method, path, fields, headers) + content)
     return parse(await read_answer(stream))
 
 

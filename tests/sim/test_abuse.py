@@ -10,7 +10,7 @@ import trio.testing
 from chat.config import Config
 from chat.errors import CloseCode
 from storage.testing import Fault
-from tests.sim.harness import CODECS, SimClient, open_sim, upgrade_request, virtual_time
+from tests.sim.harness import CODECS, SimClient, both, open_sim, upgrade_request, virtual_time
 
 ROOMS: Final = [f"room-{number:02}" for number in range(12)]
 FAST: Final = Config(rate_limits=False)
@@ -186,7 +186,7 @@ async def test_naming_many_rooms_does_not_renew_the_right_to_talk() -> None:
             assert (await who.refused("send", room="tea", cid="more", body="x"))["code"] == "rate_limited"
 
 
-@pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+@both
 @virtual_time
 async def test_a_message_sent_again_does_not_wait_for_a_slow_page(codec: object) -> None:
     """What decides the order waits for nothing but its like; the page is answered in its own time."""

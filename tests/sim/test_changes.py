@@ -9,17 +9,10 @@ from chat.codec import Codec
 from chat.config import Config
 from storage import Unavailable
 from storage.testing import Fault
-from tests.sim.harness import CODECS, Envelope, Sim, SimClient, open_sim, virtual_time
-
-both = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+from tests.sim.harness import Sim, SimClient, both, items, open_sim, virtual_time, walk
 
 FAST: Final = Config(rate_limits=False)
 SHORT: Final = Config(rate_limits=False, room_tail_events=1)
-
-
-def items(answer: Envelope) -> list[dict[str, object]]:
-    """What a list lists."""
-    return cast("list[dict[str, object]]", answer["items"])
 
 
 async def say(client: SimClient, *bodies: str, **fields: object) -> list[object]:
@@ -232,16 +225,9 @@ async def test_long_values_fill_no_outbox(codec: Codec) -> None:
         (ann,) = await sim.join("tea", "ann", codec=codec)
         for number in range(10):
             await ann.request("set", room="tea", key=f"k{number}", value="x" * 16_000)
-        found: list[object] = []
-        cursor: dict[str, object] = {}
-        while True:
-            page = await ann.request("get", room="tea", **cursor)
-            assert len(items(page)) <= 2
-            found += [one["key"] for one in items(page)]
-            if "next" not in page:
-                break
-            cursor = {"cursor": page["next"]}
-        assert found == [f"k{number}" for number in range(10)]
+        pages = await walk(ann, "get", room="tea")
+        assert all(len(page) <= 2 for page in pages)
+        assert [one["key"] for page in pages for one in page] == [f"k{number}" for number in range(10)]
 
 
 # -- refusals (docs/protocol.md 7) -----------------------------------------------------------------------
@@ -574,6 +560,4 @@ async def _again(sim: Sim, client: SimClient) -> SimClient:
     token = client.heard("welcome")[0]["token"]
     await client.send("send", room="tea", cid="lost", body="lost")
     assert await client.wait_closed() == 4006
-    again = await sim.open()
-    await again.request("hello", token=token)
-    return again
+    return await sim.enter(token)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import cast
 
 import pytest
 import trio
@@ -14,15 +13,10 @@ from chat.client_options import Encoding
 from chat.client_state import Envelope
 from chat.config import Config
 from storage.testing import Fault
-from tests.sim.harness import Sim, open_sim, virtual_time
+from tests.sim.harness import Sim, cut, items, open_sim, virtual_time
 
 both = pytest.mark.parametrize("encoding", ["msgpack", "json"])
 FAST = Config(rate_limits=False)
-
-
-def items(answer: Envelope) -> list[Envelope]:
-    """What a list lists."""
-    return cast("list[Envelope]", answer["items"])
 
 
 class Line:
@@ -39,9 +33,7 @@ class Line:
 
     def cut(self) -> None:
         """Break the connection, both ways."""
-        assert isinstance(self._stream, trio.StapledStream)
-        self._stream.send_stream.close()
-        self._stream.receive_stream.close()
+        cut(self._stream)
 
 
 @asynccontextmanager

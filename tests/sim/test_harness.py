@@ -1,13 +1,12 @@
 """The simulation itself: a day in the life of three clients."""
 
-import pytest
 import trio
 
 from chat.codec import Codec
-from tests.sim.harness import CODECS, open_sim, virtual_time
+from tests.sim.harness import both, open_sim, virtual_time
 
 
-@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.subprotocol)
+@both
 @virtual_time
 async def test_what_one_says_everybody_in_the_room_hears(codec: Codec) -> None:
     """A message reaches the sender and the others, once each, and is stored before its `ok`."""

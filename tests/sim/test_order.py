@@ -14,9 +14,7 @@ from chat.room_state import RoomState
 from storage import Unavailable
 from storage.model import LogEntry
 from storage.testing import Fault
-from tests.sim.harness import CODECS, Sim, SimClient, open_sim, upgrade_request, virtual_time
-
-both = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+from tests.sim.harness import Sim, SimClient, both, open_sim, upgrade_request, virtual_time
 
 FAST: Final = Config(rate_limits=False)
 

@@ -11,18 +11,9 @@ from chat.strangers import stranger_id
 from storage import Unavailable
 from storage.testing import Fault
 from tests.chat.issuer_kit import ISSUER, NOW_S, SECRET, issuer, pem, private_key, token, write_keys
-from tests.sim.harness import CODECS, Sim, SimClient, open_sim, virtual_time
+from tests.sim.harness import CODECS, open_sim, virtual_time
 
 HOUSE: Final = Config(issuers=(issuer(),), guests="off")
-
-
-async def enter(sim: Sim, text: str) -> SimClient:
-    """Somebody who came in with a token."""
-    client = await sim.open()
-    welcome = await client.request("hello", token=text)
-    assert isinstance(welcome["user"], dict)
-    client.user_id = str(welcome["user"]["id"])
-    return client
 
 
 @virtual_time
@@ -30,11 +21,11 @@ async def test_a_token_of_the_issuers_is_a_user_for_ever() -> None:
     """The same user with every token, in both encodings; they talk under their name, and are no guests."""
     async with open_sim(HOUSE) as sim:
         for codec in CODECS:
-            client = await sim.open(codec)
-            welcome = await client.request("hello", token=token(name="Ann"))
+            client = await sim.enter(token(name="Ann"), codec)
+            (welcome,) = client.heard("welcome")
             assert welcome["user"] == {"id": stranger_id(ISSUER, "7f3a"), "name": "Ann"}
             assert "token" not in welcome
-        bob = await enter(sim, token(sub="other", name="ann"))
+        bob = await sim.enter(token(sub="other", name="ann"))
         await bob.request("join", room="tea", create=True)
         await bob.request("send", room="tea", cid="1", body="hello")
         event = await bob.expect("event", room="tea")
@@ -49,7 +40,7 @@ async def test_public_keys_from_a_file_let_people_in(tmp_path: Path, algorithm: 
     kind = "rsa" if algorithm == "RS256" else "ed25519"
     settings = issuer(algorithms=[algorithm], secret=None, key_file=write_keys(tmp_path, pem(kind)))
     async with open_sim(Config(issuers=(settings,))) as sim:
-        await enter(sim, token(private_key(kind), algorithm))
+        await sim.enter(token(private_key(kind), algorithm))
         guest = await sim.connect("ann")
         refused = await sim.open()
         assert (await refused.refused("hello", token=token()))["code"] == "unauthenticated"
@@ -81,7 +72,7 @@ async def test_a_token_that_is_not_believed_is_refused_for_good(text: str) -> No
 async def test_a_session_ends_with_its_token_and_the_leeway() -> None:
     """4004: the client comes back with a newer token."""
     async with open_sim(HOUSE) as sim:
-        client = await enter(sim, token(exp=NOW_S + 10))
+        client = await sim.enter(token(exp=NOW_S + 10))
         assert await client.wait_closed() == 4004
         assert 40 <= trio.current_time() <= 42
 
@@ -90,7 +81,7 @@ async def test_a_session_ends_with_its_token_and_the_leeway() -> None:
 async def test_whose_tokens_are_revoked_comes_back_with_a_newer_one_only() -> None:
     """4004 for those who are there, 4500 for older tokens, also when they were remembered."""
     async with open_sim(HOUSE) as sim:
-        client, other = await enter(sim, token()), await enter(sim, token(sub="other", name="Bob"))
+        client, other = await sim.enter(token()), await sim.enter(token(sub="other", name="Bob"))
         await trio.sleep(10)
         await sim.store.revoke_user(client.user_id, at_ms=(NOW_S + 5) * 1000)
         assert await client.wait_closed() == 4004
@@ -98,7 +89,7 @@ async def test_whose_tokens_are_revoked_comes_back_with_a_newer_one_only() -> No
             refused = await sim.open()
             assert (await refused.refused("hello", token=old))["message"] == "the token was revoked"
             assert await refused.wait_closed() == 4500
-        await enter(sim, token(iat=NOW_S + 6))
+        await sim.enter(token(iat=NOW_S + 6))
         await other.request("ping")
 
 
@@ -106,9 +97,9 @@ async def test_whose_tokens_are_revoked_comes_back_with_a_newer_one_only() -> No
 async def test_while_the_database_is_away_only_those_are_let_in_who_are_known() -> None:
     """The others are told to come again."""
     async with open_sim(HOUSE) as sim:
-        await enter(sim, token())
+        await sim.enter(token())
         sim.faults["admit_users"] = Fault(refusal=Unavailable("away"))
-        await enter(sim, token())
+        await sim.enter(token())
         client = await sim.open()
         answer = await client.refused("hello", token=token(sub="other"))
         assert (answer["code"], answer["temporary"]) == ("unavailable", True)

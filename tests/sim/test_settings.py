@@ -1,13 +1,9 @@
 """Settings that change what clients meet."""
 
-import pytest
-
 from chat.codec import Codec
 from chat.config import Config
 from chat.pressure_state import Change
-from tests.sim.harness import CODECS, open_sim, virtual_time
-
-both = pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+from tests.sim.harness import both, open_sim, virtual_time
 
 
 @both

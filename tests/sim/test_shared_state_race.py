@@ -8,14 +8,14 @@ import trio
 from chat.codec import Codec
 from chat.config import Config
 from storage.testing import Fault
-from tests.sim.harness import CODECS, SimClient, open_sim, virtual_time
+from tests.sim.harness import SimClient, both, items, open_sim, virtual_time
 
 SESSIONS = 100
 ROUNDS = 5
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["shown at once", "shown when stored"])
-@pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+@both
 @virtual_time
 async def test_a_hundred_sessions_have_one_winner_per_version(codec: Codec, strict: bool) -> None:
     """Every loser learns the winner's value and version, and comes back with it in the next round."""
@@ -47,7 +47,7 @@ async def test_a_hundred_sessions_have_one_winner_per_version(codec: Codec, stri
             assert (seen[-1]["value"], seen[-1]["version"]) == values[0]
 
 
-@pytest.mark.parametrize("codec", CODECS, ids=["msgpack", "json"])
+@both
 @virtual_time
 async def test_a_counter_that_a_hundred_sessions_raise_loses_nothing(codec: Codec) -> None:
     """Each tries until it has won, from what the conflict told: the sum is the number of winners."""
@@ -71,6 +71,5 @@ async def test_a_counter_that_a_hundred_sessions_raise_loses_nothing(codec: Code
 
 
 async def _value(client: SimClient) -> tuple[object, object]:
-    items = (await client.request("get", room="tea"))["items"]
-    (item,) = cast("list[dict[str, object]]", items)
+    (item,) = items(await client.request("get", room="tea"))
     return item["value"], item["version"]

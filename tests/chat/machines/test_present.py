@@ -10,24 +10,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never, cast
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from actors import ActorUnavailable, MailboxFull
 from chat.json_value import encode_value
 from chat.protocol import Change, Delete, Edit, Pin, React, SetState
 from chat.room import as_event
-from chat.room_messages import ChangeRoom, RoomMessage, SendMessage, SubscribeRoom
-from storage import MemoryStore, Unavailable, WriterLimits
-from storage.model import LogEntry, MemberChange, NewRoom
+from chat.room_messages import ChangeRoom, SendMessage, SubscribeRoom
+from storage import Unavailable
+from storage.model import LogEntry
 from storage.testing import Fault
+from tests.chat.machines import lives
+from tests.chat.machines.lives import (
+    LIMIT,
+    USERS,
+    CrashRoom,
+    CrashServer,
+    Database,
+    Resume,
+    Wait,
+    Weather,
+    create_tea,
+    play_lives,
+    users,
+)
 from tests.chat.machines.naive_client import NaiveClient
 from tests.chat.machines.naive_fold import Present, read_present
 from tests.chat.peers_double import Wires
-from tests.chat.room_kit import AT_MS, ROOM_ID, Bench, Times, open_bench, virtual_time
-
-USERS = ("ann", "bob", "cat")
-LIMIT = 4
+from tests.chat.room_kit import ROOM_ID, Times, virtual_time
 
 
 @dataclass(frozen=True)
@@ -52,48 +62,14 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Resume:
-    """Lose the connection; come back and subscribe from where one was."""
-
-    user: str
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """Look at what a server shows now."""
 
     user: str
 
 
-@dataclass(frozen=True)
-class Database:
-    """How the database fares from now on."""
+Op: TypeAlias = Say | Ask | Resume | Snapshot | Weather
 
-    fault: Fault | None
-
-
-@dataclass(frozen=True)
-class CrashRoom:
-    """A bug: before the next event is ordered, or between the writer and the subscribers."""
-
-    midway: bool
-
-
-@dataclass(frozen=True)
-class CrashServer:
-    """kill -9: what was only in memory is gone."""
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Time passes."""
-
-    seconds: float
-
-
-Op: TypeAlias = Say | Ask | Resume | Snapshot | Database | CrashRoom | CrashServer | Wait
-
-users = st.sampled_from(USERS)
 asks = st.builds(
     Ask,
     users,
@@ -148,30 +124,30 @@ class Client(NaiveClient):
         event(f"done: {body}{' again' if 'dup' in ok else ''}")
 
 
-@dataclass
-class World:
-    """What outlives a server."""
+@dataclass(kw_only=True)
+class World(lives.World):
+    """What outlives a server, and what was looked at."""
 
-    memory: MemoryStore = field(default_factory=MemoryStore)
-    clients: dict[str, Client] = field(default_factory=lambda: {user: Client(user) for user in USERS})
+    clients: dict[str, NaiveClient] = field(default_factory=lambda: {user: Client(user) for user in USERS})
     snapshots: list[tuple[int, Present]] = field(default_factory=list[tuple[int, Present]])
-    requests: int = 0
 
     async def log(self) -> Sequence[LogEntry]:
         """What is stored."""
         return (await self.memory.history(ROOM_ID, limit=100_000)).items
 
 
-class Life:
+class Life(lives.Life[World, Op]):
     """One server, from its start to its death."""
 
-    def __init__(self, world: World, bench: Bench) -> None:
-        self._world = world
-        self._bench = bench
+    async def begin(self) -> None:
+        """Everybody subscribes."""
+        for user in USERS:
+            await self.play(Resume(user))
+        await self._bench.settle()
 
     async def play(self, op: Op) -> None:
         """Do one thing, and look at the world."""
-        world, bench = self._world, self._bench
+        world = self._world
         match op:
             case Say(user, body, count, thread):
                 seqs = await self._messages()
@@ -186,18 +162,8 @@ class Life:
                 self._subscribe(user)
             case Snapshot(user):
                 world.snapshots.append(await read_present(world.memory, ROOM_ID, f"u_{user}"))
-            case Database(fault):
-                if fault is None:
-                    bench.database_back()
-                else:
-                    bench.database_away(fault=fault)
-            case CrashRoom(midway):
-                bench.flusher.crashes, bench.crash_clock = (1, 0) if midway else (0, 1)
-            case Wait(seconds):
-                await bench.settle(seconds)
-            case CrashServer():
-                # The caller ends this life.
-                pass
+            case Database() | CrashRoom() | CrashServer() | Wait():
+                await self.befall(op)
             case _:
                 assert_never(op)
         await self.look()
@@ -219,7 +185,7 @@ class Life:
                 event("looked up")
                 assert not isinstance(request, SetState)
                 page = await self._world.memory.fold_messages(ROOM_ID, [request.seq], user_id=peer.user_id)
-                self._tell(client, request.id, ChangeRoom(peer, request, stored=page))
+                self.tell(client, request.id, ChangeRoom(peer, request, stored=page))
 
     async def calm_down(self) -> None:
         """Let everything be stored; then everybody comes back once more, and has no hole."""
@@ -249,57 +215,41 @@ class Life:
             if entry.kind == "message" and author in {None, entry.by}
         ]
 
-    def _client(self, user: str) -> Client:
-        client = self._world.clients[user]
-        if client.peer is None:
-            client.connect(self._bench.peer(user))
-        return client
-
     def _say(self, user: str, body: str, thread: int | None) -> None:
-        client = self._client(user)
-        request_id = self._next_id()
+        client = self.online(user)
+        request_id = self.next_id()
         assert client.peer is not None
         message = SendMessage(client.peer, request_id, f"m{request_id}", body, None, thread)
         client.ask(request_id, message.cid, "message")
-        self._tell(client, request_id, message)
+        self.tell(client, request_id, message)
 
     async def _ask(self, op: Ask) -> None:
         # Mostly what may be edited, or who may not would be all that this is about.
         author = f"u_{op.user}" if op.what in {"edit", "delete"} and op.variant % 4 else None
         seqs = await self._messages(author)
         seq = seqs[max(0, len(seqs) - 1 - op.back)] if seqs else 1
-        client = self._client(op.user)
-        request_id = self._next_id()
+        client = self.online(op.user)
+        request_id = self.next_id()
         request, kind = build(op, request_id, seq)
         value = None
         if isinstance(request, SetState) and request.value is not None:
             value = encode_value(request.value)
         assert client.peer is not None
         client.ask(request_id, op.cid or "-", kind)
-        self._tell(client, request_id, ChangeRoom(client.peer, request, value=value))
+        self.tell(client, request_id, ChangeRoom(client.peer, request, value=value))
 
     def _subscribe(self, user: str) -> None:
-        client = self._client(user)
+        client = self.online(user)
         if client.subscribed:
             return
-        request_id = self._next_id()
+        request_id = self.next_id()
         assert client.peer is not None
         client.ask(request_id, "", "")
-        self._tell(
+        self.tell(
             client,
             request_id,
             SubscribeRoom(peer=client.peer, request_id=request_id, since=client.position, limit=LIMIT),
         )
-
-    def _tell(self, client: NaiveClient, request_id: int, message: RoomMessage) -> None:
-        try:
-            self._bench.tell(message)
-        except (MailboxFull, ActorUnavailable):
-            del client.asked[request_id]
-
-    def _next_id(self) -> int:
-        self._world.requests += 1
-        return self._world.requests
 
 
 def build(op: Ask, request_id: int, seq: int) -> tuple[Change, str]:
@@ -331,49 +281,9 @@ def build(op: Ask, request_id: int, seq: int) -> tuple[Change, str]:
 async def simulate(ops: Sequence[Op], *, tail_events: int, strict: bool) -> World:
     """Play a script over as many servers as it takes, to its calm end."""
     world = World()
-    await _create(world.memory, strict=strict)
-    rest: list[Op] = [*(Say(user, "x", 2, None) for user in USERS), Wait(0.01), *ops]
-    while True:
-        async with open_bench(
-            Times(tail_events=tail_events),
-            limits=WriterLimits(max_interval_s=0.0, max_batch_rows=3, retry_base_s=0.05, retry_cap_s=0.05),
-            memory=world.memory,
-        ) as bench:
-            life = Life(world, bench)
-            for user in USERS:
-                await life.play(Resume(user))
-            await bench.settle()
-            while rest:
-                op = rest.pop(0)
-                await life.play(op)
-                if isinstance(op, CrashServer):
-                    break
-            else:
-                await life.calm_down()
-                return world
-            for client in world.clients.values():
-                client.disconnect()
-
-
-async def _create(memory: MemoryStore, *, strict: bool) -> None:
-    room = NewRoom(
-        name="tea",
-        kind="public",
-        topic="",
-        strict=strict,
-        slow_s=0.0,
-        created_by="u_ann",
-        creator_name="ann",
-        created_at_ms=AT_MS,
-    )
-    await memory.create_room(room)
-    activation = await memory.activate("tea", tail_events=0, at_ms=AT_MS)
-    assert activation is not None
-    joining = [
-        MemberChange(ROOM_ID, activation.epoch, f"u_{user}", user, "member", AT_MS, 0, 0)
-        for user in ("bob", "cat")
-    ]
-    await memory.append(joining)
+    await create_tea(world.memory, strict=strict)
+    script: list[Op] = [*(Say(user, "x", 2, None) for user in USERS), Wait(0.01), *ops]
+    return await play_lives(world, script, Times(tail_events=tail_events), Life)
 
 
 async def check(world: World) -> None:
@@ -404,7 +314,7 @@ async def run_and_check(ops: Sequence[Op], tail_events: int, strict: bool) -> No
     await check(await simulate(ops, tail_events=tail_events, strict=strict))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.lists(st.one_of(*calm), min_size=20, max_size=80), st.integers(2, 6), st.booleans())
 def test_a_snapshot_and_the_events_after_it_are_the_snapshot_of_now(
     ops: list[Op], tail_events: int, strict: bool
@@ -413,7 +323,7 @@ def test_a_snapshot_and_the_events_after_it_are_the_snapshot_of_now(
     run_and_check(ops, tail_events, strict)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.lists(st.one_of(*calm, *deaths), min_size=20, max_size=80), st.booleans())
 def test_the_same_holds_whoever_dies(ops: list[Op], strict: bool) -> None:
     """Rooms and servers are killed in the middle of it; who resumes sees what one that stayed saw."""

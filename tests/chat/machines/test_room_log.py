@@ -7,26 +7,37 @@ nothing else, is the one that is stored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias, assert_never
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from actors import ActorUnavailable, MailboxFull
 from chat.protocol import Envelope
 from chat.room import as_event
 from chat.room_messages import JoinRoom, LeaveRoom, RoomMessage, SendMessage, SubscribeRoom
-from storage import MemoryStore, Unavailable, WriterLimits
-from storage.model import LogEntry, MemberChange, NewRoom
+from storage import Unavailable
+from storage.model import LogEntry
 from storage.testing import Fault
+from tests.chat.machines import lives
+from tests.chat.machines.lives import (
+    LIMIT,
+    USERS,
+    CrashRoom,
+    CrashServer,
+    Database,
+    Resume,
+    Wait,
+    Weather,
+    create_tea,
+    play_lives,
+    users,
+)
 from tests.chat.machines.naive_client import LEAVE, NaiveClient
-from tests.chat.room_kit import AT_MS, ROOM_ID, Bench, Times, open_bench, virtual_time
+from tests.chat.room_kit import AT_MS, ROOM_ID, Times, virtual_time
 
-USERS = ("ann", "bob", "cat")
 IDLE_S = 30.0
-LIMIT = 4
 
 
 @dataclass(frozen=True)
@@ -61,36 +72,10 @@ class Leave:
 
 
 @dataclass(frozen=True)
-class Resume:
-    """Lose the connection; come back and subscribe from where one was."""
-
-    user: str
-
-
-@dataclass(frozen=True)
 class Vanish:
     """Lose the connection, for longer."""
 
     user: str
-
-
-@dataclass(frozen=True)
-class Database:
-    """How the database fares from now on."""
-
-    fault: Fault | None
-
-
-@dataclass(frozen=True)
-class CrashRoom:
-    """A bug: before the next message is ordered, or between the writer and the subscribers."""
-
-    midway: bool
-
-
-@dataclass(frozen=True)
-class CrashServer:
-    """kill -9: what was only in memory is gone."""
 
 
 @dataclass(frozen=True)
@@ -105,29 +90,8 @@ class Passivate:
     """Everybody goes, for so long that the room leaves memory."""
 
 
-@dataclass(frozen=True)
-class Wait:
-    """Time passes."""
+Op: TypeAlias = Send | Burst | Join | Leave | Resume | Vanish | TakeOver | Passivate | Weather
 
-    seconds: float
-
-
-Op: TypeAlias = (
-    Send
-    | Burst
-    | Join
-    | Leave
-    | Resume
-    | Vanish
-    | Database
-    | CrashRoom
-    | CrashServer
-    | TakeOver
-    | Passivate
-    | Wait
-)
-
-users = st.sampled_from(USERS)
 sends = st.builds(Send, users, st.sampled_from("klmno"), st.sampled_from(["x", "x", "x", "y", "\x00"]))
 databases = st.builds(
     Database,
@@ -166,18 +130,11 @@ deaths: list[st.SearchStrategy[Op]] = [
 """For long tails: who dies over a void leaves it to the next life, which looks for it in its tail only."""
 
 
-@dataclass
-class World:
-    """What outlives a server: the database, the clients, and what has been seen of the log."""
+@dataclass(kw_only=True)
+class World(lives.World):
+    """What outlives a server, and what has been seen of the log."""
 
-    tail_events: int
-    strict: bool
-    memory: MemoryStore = field(default_factory=MemoryStore)
-    clients: dict[str, NaiveClient] = field(
-        default_factory=lambda: {user: NaiveClient(user) for user in USERS}
-    )
     durable: Sequence[LogEntry] = ()
-    requests: int = 0
     ends: int = 0
 
     async def look(self) -> None:
@@ -192,51 +149,42 @@ class World:
                 client.disconnect()
 
 
-class Life:
+class Life(lives.Life[World, Op]):
     """One server, from its start to its death."""
 
-    def __init__(self, world: World, bench: Bench) -> None:
-        self._world = world
-        self._bench = bench
+    async def begin(self) -> None:
+        """Everybody subscribes."""
+        for user in USERS:
+            await self.play(Resume(user))
 
     async def play(self, op: Op) -> None:
         """Do one thing, and look at the world."""
-        world, bench = self._world, self._bench
+        world = self._world
         match op:
             case Send(user, cid, body):
-                client = self._online(user)
+                client = self.online(user)
                 self._ask(client, cid, body)
             case Burst(user, count):
-                client = self._online(user)
+                client = self.online(user)
                 for _ in range(count):
                     self._ask(client, f"b{world.requests}", "x")
             case Join(user):
-                self._ask(self._online(user), join=True)
+                self._ask(self.online(user), join=True)
             case Leave(user):
-                self._leave(self._online(user))
+                self._leave(self.online(user))
             case Resume(user):
                 await world.look()
                 world.clients[user].disconnect()
-                self._ask(self._online(user))
+                self._ask(self.online(user))
             case Vanish(user):
                 await world.look()
                 world.clients[user].disconnect()
-            case Database(fault):
-                if fault is None:
-                    bench.database_back()
-                else:
-                    bench.database_away(fault=fault)
-            case CrashRoom(midway):
-                bench.flusher.crashes, bench.crash_clock = (1, 0) if midway else (0, 1)
             case TakeOver(writes):
                 await self._take_over(writes=writes)
             case Passivate():
                 await self._passivate()
-            case Wait(seconds):
-                await bench.settle(seconds)
-            case CrashServer():
-                # The caller ends this life.
-                pass
+            case Database() | CrashRoom() | CrashServer() | Wait():
+                await self.befall(op)
             case _:
                 assert_never(op)
         await world.look()
@@ -253,12 +201,12 @@ class Life:
             if client.peer is not None:
                 assert not client.asked, f"never answered: {client.asked}"
         # An owner learns that it is none any more when it writes.
-        self._ask(self._online("ann"), "last", "x")
+        self._ask(self.online("ann"), "last", "x")
         await bench.settle(5.0)
         await world.look()
         for user in USERS:
             world.clients[user].disconnect()
-            self._ask(self._online(user))
+            self._ask(self.online(user))
         await bench.settle(5.0)
         await world.look()
         for client in world.clients.values():
@@ -269,19 +217,13 @@ class Life:
                 assert page.items
                 client.fill([dict(as_event("tea", one)) for one in page.items])
 
-    def _online(self, user: str) -> NaiveClient:
-        client = self._world.clients[user]
-        if client.peer is None:
-            client.connect(self._bench.peer(user))
-        return client
-
     def _ask(self, client: NaiveClient, cid: str = "", body: str = "", *, join: bool = False) -> None:
         peer = client.peer
         assert peer is not None
         if not cid and (client.subscribed or any(not asked for asked, _ in client.asked.values())):
             # One at a time: the position is not known before the answer.
             return
-        request_id = self._next_id()
+        request_id = self.next_id()
         message: RoomMessage
         if cid:
             message = SendMessage(peer, request_id, cid, body, None, None)
@@ -289,24 +231,15 @@ class Life:
             message = JoinRoom(peer=peer, request_id=request_id, since=client.position, limit=LIMIT)
         else:
             message = SubscribeRoom(peer=peer, request_id=request_id, since=client.position, limit=LIMIT)
-        self._tell(client, request_id, message, cid, body)
+        client.ask(request_id, cid, body)
+        self.tell(client, request_id, message)
 
     def _leave(self, client: NaiveClient) -> None:
         peer = client.peer
         assert peer is not None
-        request_id = self._next_id()
-        self._tell(client, request_id, LeaveRoom(peer=peer, request_id=request_id), "", LEAVE)
-
-    def _tell(self, client: NaiveClient, request_id: int, message: RoomMessage, cid: str, body: str) -> None:
-        try:
-            self._bench.tell(message)
-        except (MailboxFull, ActorUnavailable):
-            return
-        client.ask(request_id, cid, body)
-
-    def _next_id(self) -> int:
-        self._world.requests += 1
-        return self._world.requests
+        request_id = self.next_id()
+        client.ask(request_id, "", LEAVE)
+        self.tell(client, request_id, LeaveRoom(peer=peer, request_id=request_id))
 
     async def _take_over(self, *, writes: bool) -> None:
         memory = self._world.memory
@@ -339,50 +272,10 @@ class Life:
 
 async def simulate(ops: Sequence[Op], *, tail_events: int, strict: bool) -> World:
     """Play a script over as many servers as it takes, to its calm end."""
-    world = World(tail_events, strict)
-    await _create(world.memory, strict=strict)
-    rest = list(ops)
-    while True:
-        async with open_bench(
-            Times(tail_events=tail_events, activation_s=2.0, idle_s=IDLE_S),
-            limits=WriterLimits(max_interval_s=0.0, max_batch_rows=3, retry_base_s=0.05, retry_cap_s=0.05),
-            memory=world.memory,
-        ) as bench:
-            life = Life(world, bench)
-            for user in USERS:
-                await life.play(Resume(user))
-            while rest:
-                op = rest.pop(0)
-                await life.play(op)
-                if isinstance(op, CrashServer):
-                    break
-            else:
-                await life.calm_down()
-                return world
-            for client in world.clients.values():
-                client.disconnect()
-
-
-async def _create(memory: MemoryStore, *, strict: bool) -> None:
-    room = NewRoom(
-        name="tea",
-        kind="public",
-        topic="",
-        strict=strict,
-        slow_s=0.0,
-        created_by="u_ann",
-        creator_name="ann",
-        created_at_ms=AT_MS,
-    )
-    assert (await memory.create_room(room)).room_id == ROOM_ID
-    activation = await memory.activate("tea", tail_events=0, at_ms=AT_MS)
-    assert activation is not None
-    await memory.append(
-        [
-            MemberChange(ROOM_ID, activation.epoch, f"u_{user}", user, "member", AT_MS, 0, 0)
-            for user in ("bob", "cat")
-        ]
-    )
+    world = World()
+    await create_tea(world.memory, strict=strict)
+    times = Times(tail_events=tail_events, activation_s=2.0, idle_s=IDLE_S)
+    return await play_lives(world, ops, times, Life)
 
 
 # -- what holds in the end -------------------------------------------------------------------------------
@@ -446,14 +339,14 @@ async def run_and_check(ops: Sequence[Op], tail_events: int, strict: bool) -> No
     check(await simulate(ops, tail_events=tail_events, strict=strict))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.lists(st.one_of(*calm), min_size=5, max_size=60), st.integers(2, 6), st.booleans())
 def test_a_room_that_crashes_loses_nothing(ops: list[Op], tail_events: int, strict: bool) -> None:
     """While the server lives nothing that was seen is ever taken back, but what could not be stored."""
     run_and_check(ops, tail_events, strict)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.lists(st.one_of(*calm, *deaths), min_size=5, max_size=60), st.booleans())
 def test_what_is_answered_survives_every_death(ops: list[Op], strict: bool) -> None:
     """Servers are killed and rooms taken over: who saw what did not survive is told, and nobody else."""

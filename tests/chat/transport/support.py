@@ -1,4 +1,4 @@
-"""What the transport tests share: raw client frames, socket pairs, and an echo server.
+"""What the transport tests share: raw client frames, socket pairs, open WebSockets, and an echo server.
 
 The echo server is trio-websocket over a `ConnectionStream`, with or without the short cut, or over
 trio's own stream: the reference for all differential tests.
@@ -7,17 +7,20 @@ trio's own stream: the reference for all differential tests.
 import contextlib
 import random
 import socket
+import ssl
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+import pytest
 import trio
 import trio.testing
 import trio_websocket
+import trustme
 
-from chat.transport import ConnectionStream, Transport, WebSocket, build_frame
+from chat.transport import CloseCause, ConnectionStream, Transport, WebSocket, build_frame
 from chat.transport.wire import Wire
 
 GUARD_S = 20.0
@@ -27,10 +30,17 @@ REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-HEADERS = {
-    name.lower(): value
-    for name, _, value in (line.partition(b": ") for line in REQUEST.split(b"\r\n")[1:] if line)
-}
+
+
+def headers_of(request: bytes) -> dict[bytes, bytes]:
+    """A request's headers, by their names in small letters."""
+    return {
+        name.lower(): value
+        for name, _, value in (line.partition(b": ") for line in request.split(b"\r\n")[1:] if line)
+    }
+
+
+HEADERS = headers_of(REQUEST)
 
 
 def client_frame(  # every bit of a header can be set wrong
@@ -102,12 +112,25 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         return server, client
 
 
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's context over a certificate made for this test."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
 class Carrier(Enum):
     """What carries the bytes in a test."""
 
     SOCKET_POLLED = "socket, shared reader"
     SOCKET = "socket, own reader"
     MEMORY = "memory stream"
+
+
+CARRIERS = pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
 
 
 class Path(Enum):
@@ -355,3 +378,68 @@ def cut(data: bytes, chooser: random.Random, *, most: int) -> list[bytes]:
     """Cut bytes into 1 to `most` pieces at places that `chooser` picks."""
     places = sorted(chooser.sample(range(1, len(data)), min(most, len(data)) - 1)) if len(data) > 1 else []
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+@dataclass(slots=True)
+class Served:
+    """An open WebSocket that trio-websocket has not seen."""
+
+    stream: ConnectionStream
+    client: trio.abc.Stream
+    ws: WebSocket
+    taken: list[bytes] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
+    causes: list[CloseCause] = field(default_factory=list)
+    closed_with: list[int | None] = field(default_factory=list)
+    output: bytearray = field(default_factory=bytearray)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Cancelled by a message that says `leave`, as a session's is when it ends."""
+
+    def take(self, payload: bytes, _is_text: bool) -> None:
+        """Note a message."""
+        self.taken.append(payload)
+        if payload == b"leave":
+            self.scope.cancel()
+
+    def end(self, cause: CloseCause) -> None:
+        """Note an end, and what the WebSocket says of it."""
+        self.causes.append(cause)
+        self.closed_with.append(self.ws.closed_with)
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """What the client has received after the handshake."""
+        return parse_server_frames(bytes(self.output).partition(b"\r\n\r\n")[2])
+
+
+@asynccontextmanager
+async def serve_late(stream: ConnectionStream, client: trio.abc.Stream) -> AsyncGenerator[Served]:
+    """Shake hands in the plain way; the client reads nothing by itself."""
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as opening:
+            opening.start_soon(client.send_all, REQUEST)
+            await stream.read_head()
+        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
+        served = Served(stream, client, ws)
+        await ws.examine(HEADERS)
+        stream.on_closed(served.end)
+        stream.enable_short_cut(served.take, on_passed=served.passed.append)
+        await ws.accept()
+        yield served
+        stream.abort()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def opened(carrier: Carrier) -> AsyncGenerator[Served]:
+    """Serve one client over a carrier."""
+    async with (
+        running_transport(shared_reader=carrier is Carrier.SOCKET_POLLED) as transport,
+        connected(transport, carrier) as (stream, client),
+        serve_late(stream, client) as served,
+    ):
+        yield served
+
+
+async def settle() -> None:
+    """Wait until everything that was sent was dealt with."""
+    await trio.testing.wait_all_tasks_blocked(0.001)

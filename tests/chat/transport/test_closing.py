@@ -5,20 +5,20 @@ import trio
 import trio.testing
 import trio_websocket
 
-from chat.transport import CloseCause, Transport, WebSocket
+from chat.transport import CloseCause, Transport
 from chat.transport.closing import close_websocket
 from tests.chat.transport.support import (
-    HEADERS,
+    CARRIERS,
     REQUEST,
     Carrier,
     client_frame,
     connected,
+    opened,
     parse_server_frames,
     read_into,
     running_transport,
+    serve_late,
 )
-
-CARRIERS = pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
 
 
 @CARRIERS
@@ -32,7 +32,7 @@ async def test_a_close_is_said_and_ends_whether_the_peer_answers_or_not(
     causes: list[CloseCause] = []
     output = bytearray()
     async with (
-        running_transport() as transport,
+        running_transport(shared_reader=carrier is Carrier.SOCKET_POLLED) as transport,
         connected(transport, carrier) as (stream, client),
         trio.open_nursery() as nursery,
     ):
@@ -66,36 +66,21 @@ async def test_a_connection_that_trio_websocket_never_saw_is_closed_alike(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The same code behind what was queued, the same patience; what still comes is dropped."""
-    causes: list[CloseCause] = []
-    output = bytearray()
-    messages: list[bytes] = []
-    async with (
-        running_transport() as transport,
-        connected(transport, carrier) as (stream, client),
-        trio.open_nursery() as nursery,
-    ):
-        await client.send_all(REQUEST)
-        await stream.read_head()
-        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
-        await ws.examine(HEADERS)
-        stream.on_closed(causes.append)
-        stream.enable_short_cut(lambda payload, _is_text: messages.append(payload))
-        await ws.accept()
-        nursery.start_soon(read_into, output, client)
-        stream.outbox.push(b"\x82\x03bye")
-        await client.send_all(client_frame(b"ignored") + client_frame(b"too", opcode=9))
+    async with opened(carrier) as served, trio.open_nursery() as nursery:
+        nursery.start_soon(read_into, served.output, served.client)
+        served.stream.outbox.push(b"\x82\x03bye")
+        await served.client.send_all(client_frame(b"ignored") + client_frame(b"too", opcode=9))
         if answers:
-            await client.send_all(client_frame(b"\x0f\xa0", opcode=8))
+            await served.client.send_all(client_frame(b"\x0f\xa0", opcode=8))
         started_s = trio.current_time()
-        await ws.aclose(4000, "shutdown")
+        await served.ws.aclose(4000, "shutdown")
         lasted_s = trio.current_time() - started_s
-        await ws.aclose(4000, "")
-        assert not ws.attended
+        await served.ws.aclose(4000, "")
+        assert not served.ws.attended
 
-    frames = parse_server_frames(bytes(output).partition(b"\r\n\r\n")[2])
-    assert frames == [(0x82, b"bye"), (0x88, b"\x0f\xa0shutdown")]
-    assert causes == [CloseCause.LOCAL]
-    assert messages == []
+    assert served.frames() == [(0x82, b"bye"), (0x88, b"\x0f\xa0shutdown")]
+    assert served.causes == [CloseCause.LOCAL]
+    assert served.taken == []
     assert lasted_s == (0.0 if answers else 2.0)
     assert autojump_clock.rate == 0.0
 
@@ -135,19 +120,14 @@ async def test_without_trio_websocket_a_cancelled_server_says_why_at_once(
 
     async with (
         connected(Transport(shared_reader=False), Carrier.SOCKET) as (stream, client),
+        serve_late(stream, client) as served,
         trio.open_nursery() as nursery,
     ):
-        await client.send_all(REQUEST)
-        await stream.read_head()
-        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
-        await ws.examine(HEADERS)
-        stream.enable_short_cut(lambda _payload, _is_text: None)
-        await ws.accept()
         nursery.start_soon(hear, client)
         started_s = trio.current_time()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await ws.aclose(4000, "why")
+            await served.ws.aclose(4000, "why")
         await trio.testing.wait_all_tasks_blocked()
 
     assert heard_s == [started_s]

@@ -13,11 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.chat.transport.conformance_cases import CASES
-from tests.chat.transport.support import Carrier, Echo, Path, client_frame, close_payload, converse, cut
+from tests.chat.transport.support import (
+    CARRIERS,
+    Carrier,
+    Echo,
+    Path,
+    client_frame,
+    close_payload,
+    converse,
+    cut,
+)
 
 Frames = list[tuple[int, bytes]]
-
-SLOW_ARE_WELCOME = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def data_and_control(frames: Frames) -> tuple[Frames, Frames]:
@@ -44,7 +51,7 @@ async def test_the_short_cut_changes_no_outcome(name: str, carrier: Carrier) -> 
     assert slow.taken == 0
 
 
-@pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
+@CARRIERS
 async def test_whole_frames_take_the_short_cut_and_fragmented_ones_do_not(carrier: Carrier) -> None:
     """The short cut is used: three whole messages are taken, the fragmented one between is not."""
     pieces = [
@@ -130,7 +137,7 @@ ENDINGS = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
+@CARRIERS
 def test_any_sequence_of_frames_cut_anywhere_keeps_order_and_content(carrier: Carrier) -> None:
     """Whatever is sent, however it is cut: the same messages in the same order on every path."""
 
@@ -155,7 +162,7 @@ def test_any_sequence_of_frames_cut_anywhere_keeps_order_and_content(carrier: Ca
     holds()
 
 
-@pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
+@CARRIERS
 def test_any_ending_delivers_nothing_that_the_slow_way_would_not(carrier: Carrier) -> None:
     """After a close or a forbidden frame nothing is delivered; before it nothing is lost.
 

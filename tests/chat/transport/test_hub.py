@@ -1,25 +1,11 @@
 """The transport as a whole: TLS, and two of them in one process."""
 
-import ssl
-
 import pytest
 import trio
 import trio_websocket
-import trustme
 
 from chat.transport import ConnectionStream, build_frame
-from tests.chat.transport.support import running_transport
-
-
-@pytest.fixture
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return a server's and a client's context over a certificate made for this test."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
+from tests.chat.transport.support import running_transport, tls_contexts
 
 
 async def echo(stream: ConnectionStream) -> None:
@@ -36,11 +22,9 @@ async def echo(stream: ConnectionStream) -> None:
             await ws.get_message()
 
 
-async def test_tls_connections_use_the_same_outbox_and_short_cut(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-) -> None:
+async def test_tls_connections_use_the_same_outbox_and_short_cut() -> None:
     """A whole WebSocket conversation over TLS, large messages included."""
-    server_context, client_context = contexts
+    server_context, client_context = tls_contexts()
     async with running_transport() as transport, trio.open_nursery() as nursery:
         (listener,) = await transport.listen("127.0.0.1", 0, ssl_context=server_context)
         await nursery.start(trio.serve_listeners, echo, [listener])

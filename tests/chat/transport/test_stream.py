@@ -12,6 +12,7 @@ import trio_websocket
 
 from chat.transport import CloseCause, ConnectionStream, HeadTimeout, HeadTooLarge, Transport, build_frame
 from tests.chat.transport.support import (
+    CARRIERS,
     REQUEST,
     Carrier,
     client_frame,
@@ -19,10 +20,9 @@ from tests.chat.transport.support import (
     parse_server_frames,
     read_into,
     running_transport,
+    settle,
     stall,
 )
-
-CARRIERS = pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
 
 
 @dataclass(slots=True)
@@ -73,18 +73,16 @@ async def session(carrier: Carrier) -> AsyncGenerator[Session]:
         stream.abort()
 
 
-async def settle() -> None:
-    """Wait until everything that was sent was dealt with."""
-    await trio.testing.wait_all_tasks_blocked(0.001)
-
-
 # The request head.
 
 
 @CARRIERS
 async def test_a_head_is_read_and_kept_for_the_handshake(carrier: Carrier) -> None:
     """The gateway sees it first, trio-websocket sees exactly the same, the rest waits."""
-    async with running_transport() as transport, connected(transport, carrier) as (stream, client):
+    async with (
+        running_transport(shared_reader=carrier is Carrier.SOCKET_POLLED) as transport,
+        connected(transport, carrier) as (stream, client),
+    ):
         await client.send_all(REQUEST[:30])
         async with trio.open_nursery() as nursery:
 
@@ -102,7 +100,10 @@ async def test_a_head_is_read_and_kept_for_the_handshake(carrier: Carrier) -> No
 @CARRIERS
 async def test_a_frame_sent_with_the_request_is_not_lost(carrier: Carrier) -> None:
     """Wsproto forgets what comes before it has answered; here it waits and takes the short cut."""
-    async with running_transport() as transport, connected(transport, carrier) as (stream, client):
+    async with (
+        running_transport(shared_reader=carrier is Carrier.SOCKET_POLLED) as transport,
+        connected(transport, carrier) as (stream, client),
+    ):
         got: list[bytes] = []
         await client.send_all(REQUEST + client_frame(b"early"))
         async with trio.open_nursery() as nursery:

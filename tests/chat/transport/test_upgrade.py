@@ -11,6 +11,7 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from chat.transport.upgrade import accept_upgrade, plain_request
+from tests.chat.transport.support import headers_of
 
 PLAIN: Final = {
     b"host": b"localhost",
@@ -82,11 +83,7 @@ def test_a_client_takes_the_answer(offered: bool) -> None:
     subprotocols = ["parley.v1.json"] if offered else []
     client = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     sent = client.send(wsproto.events.Request(host="localhost", target="/ws", subprotocols=subprotocols))
-    headers = {
-        name.lower(): value
-        for name, _, value in (line.partition(b": ") for line in sent.split(b"\r\n")[1:] if line)
-    }
-    answer = accept_upgrade(headers, subprotocol=subprotocols[0] if offered else None)
+    answer = accept_upgrade(headers_of(sent), subprotocol=subprotocols[0] if offered else None)
 
     assert answer is not None
     client.receive_data(answer)

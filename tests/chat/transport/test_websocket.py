@@ -2,105 +2,36 @@
 
 import math
 import random
-import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 import trio
 import trio.testing
 import trio_websocket
-import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.transport import CloseCause, ConnectionStream, WebSocket, build_frame
+from chat.transport import CloseCause, build_frame
 from chat.transport.listener import over_tls
 from tests.chat.transport.support import (
-    HEADERS,
-    REQUEST,
+    CARRIERS,
     Carrier,
     client_frame,
     close_payload,
-    connected,
     cut,
+    opened,
     parse_server_frames,
     read_into,
     running_transport,
+    serve_late,
+    settle,
     tcp_pair,
+    tls_contexts,
 )
 
-CARRIERS = pytest.mark.parametrize("carrier", list(Carrier), ids=lambda carrier: carrier.name)
 BYE = client_frame(close_payload(1000), opcode=8)
 FRAGMENTS = client_frame(b"in ", fin=False) + client_frame(b"pieces", opcode=0)
 BACKLOG = [build_frame(b"x" * 60_000, text=False)] * 8
 """More than the kernel's buffers of a test's connection take."""
-
-
-@dataclass(slots=True)
-class Served:
-    """An open WebSocket that trio-websocket has not seen."""
-
-    stream: ConnectionStream
-    client: trio.abc.Stream
-    ws: WebSocket
-    taken: list[bytes] = field(default_factory=list)
-    passed: list[int] = field(default_factory=list)
-    causes: list[CloseCause] = field(default_factory=list)
-    closed_with: list[int | None] = field(default_factory=list)
-    output: bytearray = field(default_factory=bytearray)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    """Cancelled by a message that says `leave`, as a session's is when it ends."""
-
-    def take(self, payload: bytes, _is_text: bool) -> None:
-        """Note a message."""
-        self.taken.append(payload)
-        if payload == b"leave":
-            self.scope.cancel()
-
-    def end(self, cause: CloseCause) -> None:
-        """Note an end, and what the WebSocket says of it."""
-        self.causes.append(cause)
-        self.closed_with.append(self.ws.closed_with)
-
-    def frames(self) -> list[tuple[int, bytes]]:
-        """What the client has received after the handshake."""
-        return parse_server_frames(bytes(self.output).partition(b"\r\n\r\n")[2])
-
-
-@asynccontextmanager
-async def serve(stream: ConnectionStream, client: trio.abc.Stream) -> AsyncGenerator[Served]:
-    """Shake hands in the plain way; the client reads nothing by itself."""
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as opening:
-            opening.start_soon(client.send_all, REQUEST)
-            await stream.read_head()
-        ws = WebSocket(nursery, stream, subprotocol=None, message_max_bytes=1 << 16)
-        served = Served(stream, client, ws)
-        await ws.examine(HEADERS)
-        stream.on_closed(served.end)
-        stream.enable_short_cut(served.take, on_passed=served.passed.append)
-        await ws.accept()
-        yield served
-        stream.abort()
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def opened(carrier: Carrier) -> AsyncGenerator[Served]:
-    """Serve one client over a carrier."""
-    async with (
-        running_transport(shared_reader=carrier is Carrier.SOCKET_POLLED) as transport,
-        connected(transport, carrier) as (stream, client),
-        serve(stream, client) as served,
-    ):
-        yield served
-
-
-async def settle() -> None:
-    """Wait until everything that was sent was dealt with."""
-    await trio.testing.wait_all_tasks_blocked(0.001)
 
 
 @CARRIERS
@@ -240,11 +171,7 @@ async def test_pings_are_answered_while_messages_are_discarded(carrier: Carrier)
 
 async def test_over_tls_everything_is_alike() -> None:
     """Fragments, pings and the close; a waiting reader may be cancelled before."""
-    authority = trustme.CA()
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server_context)
-    client_context = ssl.create_default_context()
-    authority.configure_trust(client_context)
+    server_context, client_context = tls_contexts()
     server, plain = tcp_pair()
     server.setblocking(False)  # noqa: FBT003  the standard library's signature
     plain.setblocking(False)  # noqa: FBT003
@@ -256,7 +183,7 @@ async def test_over_tls_everything_is_alike() -> None:
     )
     async with running_transport() as transport, trio.open_nursery() as nursery:
         stream = transport.wrap(over_tls(server, server_context))
-        async with serve(stream, client) as served:
+        async with serve_late(stream, client) as served:
             nursery.start_soon(read_into, served.output, client)
             with trio.CancelScope() as scope:
                 nursery.start_soon(_cancel_when_settled, scope)

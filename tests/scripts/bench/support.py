@@ -1,11 +1,23 @@
-"""Measurements made by hand."""
+"""Measurements made by hand, and what measures on real sockets."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
 from msgspec.structs import replace
 
+from scripts.bench.driver import Client, make_client
 from scripts.bench.measured import Measured, Quantiles, Snapshot
 
+CORES = (min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)))
 NOTHING = Quantiles(count=0, p50_ns=0, p90_ns=0, p99_ns=0, p999_ns=0, max_ns=0)
 MS = 1_000_000
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None and shutil.which("gcc") is None, reason="without a compiler there is no C"
+)
 
 
 def shot(
@@ -74,3 +86,10 @@ def measured(*shots: Snapshot, **changes: object) -> Measured:
         shots=shots,
     )
     return replace(plain, **changes)
+
+
+def client_of(name: str, directory: Path) -> Client:
+    """The measuring client of this name."""
+    if name == "C":
+        return make_client(directory)
+    return Client([sys.executable, "-m", "scripts.bench.slow_client"], name=name, directory=directory)

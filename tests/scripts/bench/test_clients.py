@@ -1,24 +1,17 @@
 """Both measuring clients, against the C fan-out, on real sockets."""
 
-import os
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.bench.dialects import PLAIN, handshake, plain_connection
-from scripts.bench.driver import Client, Pace, compile_c, make_client
+from scripts.bench.driver import Pace, compile_c
 from scripts.bench.limit import open_limit
 from scripts.bench.script import render_script
+from tests.scripts.bench.support import CORES, client_of, needs_compiler
 
 PACE = Pace(rate=100, settle_s=0, warmup_s=0.05, measure_s=0.2, slices=2)
-CORES = (min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)))
 PEOPLE = 5
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which("cc") is None and shutil.which("gcc") is None, reason="without a compiler there is no C"
-)
 
 
 def _script(people: int) -> bytes:
@@ -28,12 +21,6 @@ def _script(people: int) -> bytes:
     )
 
 
-def _client(name: str, directory: Path) -> Client:
-    if name == "C":
-        return make_client(directory)
-    return Client([sys.executable, "-m", "scripts.bench.slow_client"], name=name, directory=directory)
-
-
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["C", "Python"])
@@ -41,7 +28,7 @@ async def test_every_send_is_seen_by_everybody(name: str, tmp_path: Path) -> Non
     """Each client sends what it said, and counts each delivery once."""
     program = compile_c("limit", tmp_path)
     assert program is not None
-    client = _client(name, tmp_path)
+    client = client_of(name, tmp_path)
     async with open_limit(program, core=CORES[0], directory=tmp_path) as target:
         run = await client.run(target, _script(PEOPLE), PACE, cores=CORES)
     assert run.violations() == []
@@ -61,7 +48,7 @@ async def test_a_server_that_is_gone_shows_as_connections_that_were_not_let_in(
     """The run ends, and says so."""
     program = compile_c("limit", tmp_path)
     assert program is not None
-    client = _client(name, tmp_path)
+    client = client_of(name, tmp_path)
     async with open_limit(program, core=CORES[0], directory=tmp_path) as target:
         gone = target
     run = await client.run(gone, _script(PEOPLE), PACE, cores=CORES)

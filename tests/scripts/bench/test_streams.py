@@ -1,6 +1,5 @@
 """Both measuring clients, against a server that talks as the peers do: lines, heartbeats, silence."""
 
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,10 +11,10 @@ import trio
 
 from chat.transport.frames import parse_masked_frame
 from scripts.bench.dialects import UPGRADED, client_frame, frame_to_send, handshake, message_body
-from scripts.bench.driver import Client, Pace, make_client
+from scripts.bench.driver import Pace
 from scripts.bench.script import FIRST_ID, Connection, Dialect, IdKind, SeqKind, Step, render_script
 from scripts.bench.server import Target
-from tests.scripts.bench.test_clients import CORES, needs_compiler
+from tests.scripts.bench.support import CORES, client_of, needs_compiler
 
 LINES: Final = Dialect(
     id_kind=IdKind.DIGITS,
@@ -97,12 +96,6 @@ async def _serving(liner: _Liner, directory: Path) -> AsyncGenerator[Target]:
         nursery.cancel_scope.cancel()
 
 
-def _client(name: str, directory: Path) -> Client:
-    if name == "C":
-        return make_client(directory)
-    return Client([sys.executable, "-m", "scripts.bench.slow_client"], name=name, directory=directory)
-
-
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["C", "Python"])
@@ -112,7 +105,7 @@ async def test_messages_are_found_in_a_stream_wherever_frames_cut_it(name: str, 
     async with _serving(liner, tmp_path) as target:
         script = render_script(LINES, [_connection(target.port, room) for room in range(3)])
         pace = Pace(rate=100, settle_s=0, warmup_s=0.05, measure_s=0.2, slices=2)
-        run = await _client(name, tmp_path).run(target, script, pace, cores=CORES)
+        run = await client_of(name, tmp_path).run(target, script, pace, cores=CORES)
     assert run.violations() == []
     assert (run.live, run.sent, run.events, run.oks) == (3, 25, 25, 25)
     assert run.ok.count > 0
@@ -129,7 +122,7 @@ async def test_at_rate_zero_the_measured_time_passes_idle(name: str, tmp_path: P
     async with _serving(liner, tmp_path) as target:
         script = render_script(LINES, [_connection(target.port, 0)])
         pace = Pace(rate=0, settle_s=0, warmup_s=0, measure_s=0.2, slices=2)
-        run = await _client(name, tmp_path).run(target, script, pace, cores=CORES)
+        run = await client_of(name, tmp_path).run(target, script, pace, cores=CORES)
     assert run.violations() == []
     assert (run.live, run.sent, run.events) == (1, 0, 0)
     assert len(run.shots) == 3

@@ -12,7 +12,7 @@ from scripts.bench.peers.options import PeerOptions
 from scripts.bench.peers.race import Race
 from scripts.bench.peers.results import Figure
 from scripts.bench.peers.workloads import CROWD, FANOUT, PAIRS, Contest
-from tests.scripts.bench.test_clients import CORES, needs_compiler
+from tests.scripts.bench.support import CORES, needs_compiler
 
 OPTIONS = PeerOptions(
     only=["limit"],

@@ -14,7 +14,7 @@ from scripts.bench.peers.dialects import JSON_ROOMS, json_rooms_connection
 from scripts.bench.peers.launches import Launch
 from scripts.bench.peers.serve import open_peer
 from scripts.bench.process import BenchError
-from tests.scripts.bench.test_clients import CORES
+from tests.scripts.bench.support import CORES
 
 LISTEN = (
     "import os, socket, sys, time; s = socket.create_server(('127.0.0.1', {port})); {more}; time.sleep(60)"
