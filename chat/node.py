@@ -140,7 +140,7 @@ class Node:
             max_batch=500,
             max_waiting=config.connections_max,
         )
-        self.ledger = UserLedger(
+        self.ledger = UserLedger[Session](
             sessions_max=config.sessions_per_user_max,
             sends=_rate(config, "send"),
             typing=_rate(config, "typing"),

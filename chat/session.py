@@ -509,7 +509,7 @@ class Session:
         Raises:
             Refused: `forbidden`: the user has too many sessions.
         """
-        self.services.ledger.open_session(principal.user_id)
+        self.services.ledger.open_session(principal.user_id, self)
         self._counted = True
         self.principal = principal
         self.user_id = principal.user_id
@@ -536,7 +536,7 @@ class Session:
         self._rooms.clear()
         if self._counted:
             self._counted = False
-            self.services.ledger.close_session(self.user_id)
+            self.services.ledger.close_session(self.user_id, self)
             self.services.presence.session_closed(self, clean=clean)
         for line in (self._line, self._aside):
             if line is not None:

@@ -59,7 +59,7 @@ class SessionServices:
     newcomers: Newcomers
     topics: Topics
     presence: PresencePort
-    ledger: UserLedger
+    ledger: UserLedger["Session"]
     limits: SessionLimits
     counts: Counts
     refused: Counter[ErrorCode]

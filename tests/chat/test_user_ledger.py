@@ -11,7 +11,7 @@ from chat.user_ledger import REMEMBERED_MAX, UserLedger
 RATE = Rate(rate_per_s=2.0, burst=2)
 
 
-def make(*, sessions_max: int = 2, rate: Rate | None = RATE) -> UserLedger:
+def make(*, sessions_max: int = 2, rate: Rate | None = RATE) -> UserLedger[int]:
     """A ledger with one rate for everything."""
     return UserLedger(sessions_max=sessions_max, sends=rate, typing=rate, creates=rate)
 
@@ -19,45 +19,47 @@ def make(*, sessions_max: int = 2, rate: Rate | None = RATE) -> UserLedger:
 def test_a_user_has_so_many_sessions() -> None:
     """One more is refused and not counted; one that ends makes room; others have their own count."""
     ledger = make()
-    ledger.open_session("u_ann")
-    ledger.open_session("u_ann")
+    ledger.open_session("u_ann", 1)
+    ledger.open_session("u_ann", 2)
     for _ in range(2):
         with pytest.raises(Refused) as refused:
-            ledger.open_session("u_ann")
+            ledger.open_session("u_ann", 3)
         assert refused.value.code is ErrorCode.FORBIDDEN
-    ledger.open_session("u_bob")
-    ledger.close_session("u_ann")
-    ledger.open_session("u_ann")
+    ledger.open_session("u_bob", 4)
+    ledger.close_session("u_ann", 1)
+    ledger.open_session("u_ann", 5)
     assert len(ledger) == 2
+    assert ledger.sessions_of("u_ann") == [2, 5]
+    assert not ledger.sessions_of("u_cyd")
 
 
 def test_who_has_no_session_left_is_forgotten() -> None:
     """The ledger is as large as the number of users that are here."""
     ledger = make()
-    ledger.open_session("u_ann")
-    ledger.open_session("u_ann")
-    ledger.close_session("u_ann")
+    ledger.open_session("u_ann", 1)
+    ledger.open_session("u_ann", 2)
+    ledger.close_session("u_ann", 2)
     assert len(ledger) == 1
-    ledger.close_session("u_ann")
+    ledger.close_session("u_ann", 1)
     assert len(ledger) == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-def test_sessions_are_counted_like_in_a_list(steps: list[tuple[str, bool]]) -> None:
+def test_sessions_are_kept_like_in_a_list(steps: list[tuple[str, bool]]) -> None:
     """Whoever comes and goes in whatever order."""
     ledger = make(sessions_max=3)
-    there: list[str] = []
-    for user, opens in steps:
-        if opens and there.count(user) < 3:
-            ledger.open_session(user)
-            there.append(user)
+    there: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    for session, (user, opens) in enumerate(steps):
+        if opens and len(there[user]) < 3:
+            ledger.open_session(user, session)
+            there[user].append(session)
         elif opens:
             with pytest.raises(Refused):
-                ledger.open_session(user)
-        elif user in there:
-            ledger.close_session(user)
-            there.remove(user)
-        assert len(ledger) == len(set(there))
+                ledger.open_session(user, session)
+        elif there[user]:
+            ledger.close_session(user, there[user].pop(session % len(there[user])))
+        assert len(ledger) == sum(1 for sessions in there.values() if sessions)
+        assert all(list(ledger.sessions_of(user)) == sessions for user, sessions in there.items())
 
 
 def test_messages_are_limited_by_user_and_room() -> None:
@@ -86,11 +88,11 @@ def test_creating_is_limited_by_whoever_is_named() -> None:
 def test_connecting_anew_does_not_renew_the_limit() -> None:
     """What was used up stays used up when the last session ends."""
     ledger = make()
-    ledger.open_session("u_ann")
+    ledger.open_session("u_ann", 1)
     while ledger.take_send("u_ann", "tea", 10.0) == 0.0:
         pass
-    ledger.close_session("u_ann")
-    ledger.open_session("u_ann")
+    ledger.close_session("u_ann", 1)
+    ledger.open_session("u_ann", 1)
     assert ledger.take_send("u_ann", "tea", 10.0) == pytest.approx(0.5)
 
 
@@ -105,7 +107,7 @@ def test_testers_have_no_limit() -> None:
 def test_rooms_that_are_named_in_vain_renew_nothing() -> None:
     """Not one's own limit, nor anybody else's, whether there is a session or not."""
     ledger = make()
-    ledger.open_session("u_bob")
+    ledger.open_session("u_bob", 1)
     for user in ("u_ann", "u_bob"):
         while ledger.take_send(user, "tea", 10.0) == 0.0:
             pass
@@ -120,10 +122,10 @@ def test_who_has_left_is_remembered_until_many_others_have() -> None:
     ledger = make()
 
     def come_and_go(user: str, *, talk: bool) -> None:
-        ledger.open_session(user)
+        ledger.open_session(user, 1)
         while talk and ledger.take_send(user, "tea", 10.0) == 0.0:
             pass
-        ledger.close_session(user)
+        ledger.close_session(user, 1)
 
     come_and_go("u_ann", talk=True)
     for number in range(REMEMBERED_MAX - 1):
