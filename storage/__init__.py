@@ -1,7 +1,7 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `accounts`, `search`,
+`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `audit`, `accounts`, `search`,
 `search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
 `writer_pool`). Knows nothing of chat's rules.
 """
@@ -29,6 +29,8 @@ from storage.memory import MemoryStore as MemoryStore
 from storage.migrate import migrate as migrate
 from storage.model import Account as Account
 from storage.model import Activation as Activation
+from storage.model import AuditKey as AuditKey
+from storage.model import AuditRow as AuditRow
 from storage.model import CidConflict as CidConflict
 from storage.model import Duplicate as Duplicate
 from storage.model import Entry as Entry
@@ -56,6 +58,8 @@ from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
+from storage.model import SanctionKind as SanctionKind
+from storage.model import SanctionRow as SanctionRow
 from storage.model import StatePage as StatePage
 from storage.model import StateRow as StateRow
 from storage.model import Stored as Stored
@@ -87,6 +91,8 @@ __all__ = [
     "MAX_EPOCHS",
     "Account",
     "Activation",
+    "AuditKey",
+    "AuditRow",
     "BacklogFull",
     "BadData",
     "CidConflict",
@@ -131,6 +137,8 @@ __all__ = [
     "RoomKind",
     "RoomRow",
     "Row",
+    "SanctionKind",
+    "SanctionRow",
     "SearchAsk",
     "SearchHit",
     "SearchKey",

@@ -28,6 +28,10 @@ class AccountStore(Protocol):
         """The user of exactly this name, else the one whose name has this key."""
         ...
 
+    async def find_users(self, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
+        """The registered users of these ids, in one query."""
+        ...
+
     async def find_account(self, name_key: str) -> Account | None:
         """The user whose name has this key, with the password's hash."""
         ...

@@ -25,6 +25,7 @@ ON CONFLICT DO NOTHING
 FIND_USER: Final = """
 SELECT id, name, role FROM users WHERE name = $1 OR name_key = $2 ORDER BY (name = $1) DESC LIMIT 1
 """
+FIND_USERS: Final = "SELECT id, name, role FROM users WHERE id = ANY ($1::text[])"
 FIND_ACCOUNT: Final = "SELECT id, name, role, password FROM users WHERE name_key = $1"
 SET_PASSWORD: Final = """
 UPDATE users SET password = $3, name_key = $2 WHERE id = $1 AND ($4::text IS NULL OR password = $4)
@@ -110,6 +111,11 @@ async def create_user(tx: Tx, user: NewUser, at_ms: int) -> UserRow:
 async def find_user(tx: Tx, name: str, name_key: str) -> UserRow | None:
     """The user of exactly this name, else the one whose name has this key."""
     return await tx.fetchrow_as(UserRow, FIND_USER, name, name_key)
+
+
+async def find_users(tx: Tx, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
+    """The registered users of these ids."""
+    return {user.user_id: user for user in await tx.fetch_as(UserRow, FIND_USERS, list(user_ids))}
 
 
 async def find_account(tx: Tx, name_key: str) -> Account | None:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from storage.database import Tx
 from storage.errors import LogGap
-from storage.members import fold_members
+from storage.members import KINDS_OF_MEMBERS, fold_members, outdated_changes
 from storage.model import (
     CidConflict,
     Duplicate,
@@ -113,7 +113,7 @@ SELECT m.room_id, m.user_id, m.name, m.role, m.at_ms, m.read_seq, m.read_n, r.na
 FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::int8[], $7::int8[])
     AS m (room_id, user_id, name, role, at_ms, read_seq, read_n)
 JOIN rooms r ON r.id = m.room_id
-ON CONFLICT (room_id, user_id) DO UPDATE SET name = EXCLUDED.name, role = EXCLUDED.role
+ON CONFLICT (room_id, user_id) DO UPDATE SET name = EXCLUDED.name
 """
 
 PARK: Final = """
@@ -161,6 +161,17 @@ class Fate(NamedTuple):
         return CidConflict(self.first_seq)
 
 
+class _Run(NamedTuple):
+    """A part of a batch: events, and then the memberships that change beside the log.
+
+    An event that changes memberships itself begins another part when some wait: all of them take effect in
+    the order in which the room decided them.
+    """
+
+    fresh: list[tuple[int, LogEntry]]
+    changes: list[MemberChange]
+
+
 async def append_regular(tx: Tx, batch: Sequence[LogEntry]) -> bool:
     """Write a regular batch in one statement, which is its own transaction; False: it is not regular.
 
@@ -180,32 +191,35 @@ async def append_carefully(tx: Tx, batch: Sequence[Entry]) -> Sequence[Receipt]:
     stored = dict(await tx.fetch_as(_pair, HEADS, list(epochs)))
     heads = stored.copy()
     receipts: list[Receipt] = [Stored()] * len(batch)
-    fresh: list[tuple[int, LogEntry]] = []
+    outdated = outdated_changes(batch, stored)
+    runs = [_Run([], [])]
     doubtful: list[tuple[int, LogEntry]] = []  # written before, or never to be written
-    changes: list[MemberChange] = []
     for i, entry in enumerate(batch):
         room_id = entry.room_id
         owned = entry.epoch == epochs.get(room_id)
         if isinstance(entry, MemberChange):
-            if owned:
-                changes.append(entry)
-            else:
+            if not owned:
                 receipts[i] = Fenced()
+            elif i not in outdated:
+                runs[-1].changes.append(entry)
         elif not owned or entry.seq <= stored[room_id]:
             doubtful.append((i, entry))
         elif entry.seq == heads[room_id] + 1:
             heads[room_id] = entry.seq
-            fresh.append((i, entry))
+            if entry.kind in KINDS_OF_MEMBERS and runs[-1].changes:
+                runs.append(_Run([], []))
+            runs[-1].fresh.append((i, entry))
         else:
             raise LogGap(f"room {room_id}: seq {entry.seq} after {heads[room_id]}")
-    if fresh:
-        doubtful += await _insert(tx, fresh)
+    for run in runs:
+        if run.fresh:
+            doubtful += await _insert(tx, run.fresh)
+        if run.changes:
+            await _write_members(tx, run.changes)
     if doubtful:
         fates = await _fates(tx, [entry for _, entry in doubtful])
         for (i, entry), fate in zip(doubtful, fates, strict=True):
             receipts[i] = _judge(entry, fate, owned=entry.epoch == epochs.get(entry.room_id))
-    if changes:
-        await _write_members(tx, changes)
     return receipts
 
 

@@ -16,7 +16,10 @@ from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
 from storage.history import NO_BOUND, Bounds, around_limits, make_page
+from storage.members import outdated_changes
 from storage.memory_accounts import MemoryAccounts
+from storage.memory_governance import KINDS as GOVERNING
+from storage.memory_governance import govern
 from storage.memory_room import (
     StoredMember,
     StoredRoom,
@@ -29,6 +32,8 @@ from storage.memory_room import (
 )
 from storage.model import (
     Activation,
+    AuditKey,
+    AuditRow,
     Entry,
     EpochStart,
     Fenced,
@@ -76,7 +81,8 @@ class MemoryStore(MemoryAccounts):
         for entry in batch:
             check_entry(entry)
         self._check_gaps(batch)
-        return [self._append(entry) for entry in batch]
+        outdated = outdated_changes(batch, {room_id: len(room.log) for room_id, room in self._rooms.items()})
+        return [self._append(entry, outdated=place in outdated) for place, entry in enumerate(batch)]
 
     async def park(self, entry: Entry, error: str) -> Receipt:
         """See `Store.park`."""
@@ -114,10 +120,10 @@ class MemoryStore(MemoryAccounts):
             created_at_ms=room.created_at_ms,
             language=room.language,
         )
-        owner = MemberRow(room.created_by, room.creator_name, "owner", room.created_at_ms, 0)
+        creator = MemberRow(room.created_by, room.creator_name, room.creator_role, room.created_at_ms, 0)
         self._ids[room.name] = room_id
-        self._rooms[room_id] = StoredRoom(row, members={owner.user_id: StoredMember(owner, 0)})
-        self._rooms_of.setdefault(owner.user_id, set()).add(room_id)
+        stored = self._rooms[room_id] = StoredRoom(row, members={creator.user_id: StoredMember(creator, 0)})
+        self._index_member(stored, creator.user_id)
         return row
 
     async def find_room(self, name: str) -> RoomRow | None:
@@ -147,6 +153,7 @@ class MemoryStore(MemoryAccounts):
             epochs=tuple(room.epochs),
             members=[room.members[user_id].row for user_id in sorted(room.members)],
             state=[room.present.state[key] for key in sorted(room.present.state)],
+            sanctions=[room.sanctions[key] for key in sorted(room.sanctions)],
         )
 
     async def history(
@@ -230,6 +237,23 @@ class MemoryStore(MemoryAccounts):
         keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
         return StatePage(len(room.log), [state[key] for key in keys])
 
+    async def list_audit(
+        self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
+    ) -> Sequence[AuditRow]:
+        """See `Store.list_audit`."""
+        await trio.lowlevel.checkpoint()
+        rows = [row for room in self._rooms.values() for row in room.audit if room_id in {None, row.room_id}]
+        rows.sort(key=_audit_key, reverse=True)
+        if before is not None:
+            rows = [row for row in rows if _audit_key(row) < before]
+        return rows[:limit]
+
+    async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
+        """See `Store.read_audit`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        return [] if room is None else [row for row in room.audit if row.seq > after][:limit]
+
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
         await trio.lowlevel.checkpoint()
@@ -303,7 +327,7 @@ class MemoryStore(MemoryAccounts):
                     raise LogGap(f"room {entry.room_id}: seq {entry.seq} after {head}")
                 heads[entry.room_id] = entry.seq
 
-    def _append(self, entry: Entry) -> Receipt:
+    def _append(self, entry: Entry, *, outdated: bool) -> Receipt:
         room = self._rooms.get(entry.room_id)
         owned = room is not None and entry.epoch == room.epoch
         if room is not None and isinstance(entry, LogEntry) and entry.seq <= len(room.log):
@@ -311,7 +335,8 @@ class MemoryStore(MemoryAccounts):
         if room is None or not owned:
             return Fenced()
         if isinstance(entry, MemberChange):
-            self._change_member(room, entry)
+            if not outdated:
+                self._change_member(room, entry)
             return _STORED
         if entry.cid is not None:
             first = room.cids.setdefault((entry.by, entry.cid), entry)
@@ -320,25 +345,34 @@ class MemoryStore(MemoryAccounts):
                 room.lost[entry.seq] = entry
                 return judge_key(entry, first)
         room.log.append(entry)
+        before = room.members.keys() if entry.kind not in GOVERNING else set(room.members)
+        govern(room, entry)
+        for user_id in before ^ room.members.keys():
+            self._index_member(room, user_id)
         for seq in room.present.project(entry):
             erase(room, seq)
         return _STORED
 
     def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
-        rooms = self._rooms_of.setdefault(change.user_id, set())
+        member = room.members.get(change.user_id)
         if change.role is None:
             room.members.pop(change.user_id, None)
-            rooms.discard(change.room_id)
-            if not rooms:
-                del self._rooms_of[change.user_id]
-            return
-        rooms.add(change.room_id)
-        member = room.members.get(change.user_id)
-        if member is None:
+        elif member is None:
             row = MemberRow(change.user_id, change.name, change.role, change.at_ms, change.read_seq)
             room.members[change.user_id] = StoredMember(row, change.read_n)
         else:
-            member.row = member.row._replace(name=change.name, role=change.role)
+            member.row = member.row._replace(name=change.name)
+        self._index_member(room, change.user_id)
+
+    def _index_member(self, room: StoredRoom, user_id: str) -> None:
+        """Keep a user's rooms as the members of the room are."""
+        rooms = self._rooms_of.setdefault(user_id, set())
+        if user_id in room.members:
+            rooms.add(room.row.room_id)
+        else:
+            rooms.discard(room.row.room_id)
+            if not rooms:
+                del self._rooms_of[user_id]
 
 
 def _membership(room: StoredRoom, user_id: str) -> Membership:
@@ -381,6 +415,10 @@ def _page(
     ends = (entries[0].seq, entries[-1].seq) if entries else (0, 0)
     bounds = Bounds(room.epoch, *ends, len(room.log))
     return make_page(bounds, entries[max(0, start) : end], lowest=lowest, highest=highest)
+
+
+def _audit_key(row: AuditRow) -> AuditKey:
+    return AuditKey(row.at_ms, row.room_id, row.seq)
 
 
 def _seq(entry: LogEntry) -> int:

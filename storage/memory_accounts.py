@@ -77,6 +77,11 @@ class MemoryAccounts:
         found = self._find(name, name_key)
         return None if found is None else found.row
 
+    async def find_users(self, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
+        """See `AccountStore.find_users`."""
+        await trio.lowlevel.checkpoint()
+        return {user_id: self._users[user_id].row for user_id in user_ids if user_id in self._users}
+
     async def find_account(self, name_key: str) -> Account | None:
         """See `AccountStore.find_account`."""
         await trio.lowlevel.checkpoint()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from storage.errors import BadData, LogGap
 from storage.memory_projections import Projections
 from storage.model import (
+    AuditRow,
     CidConflict,
     Duplicate,
     Entry,
@@ -15,6 +16,7 @@ from storage.model import (
     Poisoned,
     Receipt,
     RoomRow,
+    SanctionRow,
     Stored,
 )
 
@@ -48,6 +50,8 @@ class StoredRoom:
     cids: dict[tuple[str, str], LogEntry] = field(default_factory=dict)
     epochs: list[EpochStart] = field(default_factory=list)
     members: dict[str, StoredMember] = field(default_factory=dict)
+    sanctions: dict[tuple[str, str], SanctionRow] = field(default_factory=dict)  # by user and kind
+    audit: list[AuditRow] = field(default_factory=list)
     lost: dict[int, LogEntry] = field(default_factory=dict)  # what was ordered under a seq that is void
     parked: dict[int, Poisoned] = field(default_factory=dict)
     present: Projections = field(default_factory=Projections)

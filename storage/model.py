@@ -14,6 +14,7 @@ RoomId = NewType("RoomId", int)
 
 RoomKind = Literal["public", "private", "direct"]
 Role = Literal["owner", "moderator", "member"]
+SanctionKind = Literal["ban", "mute"]
 
 
 class LogEntry(NamedTuple):
@@ -52,10 +53,11 @@ class LogEntry(NamedTuple):
 
 
 class MemberChange(NamedTuple):
-    """A membership to write: last change wins, in the order of submission.
+    """A membership to write beside the log: last change wins, in the order of submission.
 
     Attributes:
-        role: None ends the membership.
+        role: of a new member; who is one already keeps the role there is, which changes by events of the log
+            only. None ends the membership.
         read_seq: where a new member's read pointer starts (the head when it joined).
         read_n: ordinal of the last message at `read_seq`.
     """
@@ -116,6 +118,7 @@ class RoomRow:
 
     Attributes:
         language: whose rules make words of its texts, see `storage.search_model.LANGUAGES`.
+        locked: whether members only read.
     """
 
     room_id: RoomId
@@ -127,11 +130,12 @@ class RoomRow:
     created_by: str
     created_at_ms: int
     language: str = "simple"
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRoom:
-    """A room to create; its creator becomes the owner in the same transaction."""
+    """A room to create; its creator becomes the first member in the same transaction."""
 
     name: str
     kind: RoomKind
@@ -142,6 +146,7 @@ class NewRoom:
     creator_name: str
     created_at_ms: int
     language: str = "simple"
+    creator_role: Role = "owner"
 
 
 class MemberRow(NamedTuple):
@@ -152,6 +157,58 @@ class MemberRow(NamedTuple):
     role: Role
     joined_at_ms: int
     read_seq: int
+
+
+class SanctionRow(NamedTuple):
+    """What somebody may not do in a room.
+
+    Attributes:
+        name: the display name when it was said.
+        until_ms: when it ends; None: it does not end by itself.
+        reason: as the user is told.
+        seq: of the event.
+    """
+
+    user_id: str
+    kind: SanctionKind
+    name: str
+    until_ms: int | None
+    reason: str | None
+    seq: int
+
+
+class AuditRow(NamedTuple):
+    """An act of somebody upon somebody else, or upon a room.
+
+    Attributes:
+        room: the room's name.
+        seq: of the event that it is in the room's log.
+        actor: who did it; empty: the server itself.
+        action: "invite", "kick", "role", "ban", "unban", "mute", "unmute", "delete", "update", ...
+        target: upon whom; None: upon the room.
+        detail: the event's `data`.
+        hash: see `storage.audit_chain`.
+    """
+
+    room_id: RoomId
+    room: str
+    seq: int
+    at_ms: int
+    actor: str
+    actor_name: str
+    action: str
+    target: str | None
+    reason: str | None
+    detail: str | None
+    hash: bytes
+
+
+class AuditKey(NamedTuple):
+    """Where a row stands among all of the audit, by time."""
+
+    at_ms: int
+    room_id: int
+    seq: int
 
 
 class EpochStart(NamedTuple):
@@ -195,6 +252,7 @@ class Activation:
             forgotten, and a position from before it cannot be judged.
         members: every member.
         state: the shared state, with the row of the empty key when keys were removed.
+        sanctions: those that are stored, ended ones included.
     """
 
     room: RoomRow
@@ -206,6 +264,7 @@ class Activation:
     epochs: Sequence[EpochStart]
     members: Sequence[MemberRow]
     state: Sequence[StateRow] = ()
+    sanctions: Sequence[SanctionRow] = ()
 
 
 class ReactionCount(NamedTuple):

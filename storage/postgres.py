@@ -5,13 +5,15 @@ from typing import cast
 
 import trio
 
-from storage import projections, rooms, search_index
+from storage import audit, projections, rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
 from storage.history import find_cids, read_history
 from storage.model import (
     Activation,
+    AuditKey,
+    AuditRow,
     Entry,
     FoldedPage,
     HistoryPage,
@@ -151,6 +153,16 @@ class PostgresStore(PostgresAccounts):
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
         return await self._database.read(find_cids, room_id, user_id, cids, timeout_s=self._read_s)
+
+    async def list_audit(
+        self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
+    ) -> Sequence[AuditRow]:
+        """See `Store.list_audit`."""
+        return await self._database.read(audit.list_audit, room_id, before, limit, timeout_s=self._read_s)
+
+    async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
+        """See `Store.read_audit`."""
+        return await self._database.read(audit.read_audit, room_id, after, limit, timeout_s=self._read_s)
 
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""

@@ -33,6 +33,10 @@ class PostgresAccounts:
         """See `AccountStore.find_user`."""
         return await self._database.read(accounts.find_user, name, name_key, timeout_s=self._read_s)
 
+    async def find_users(self, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
+        """See `AccountStore.find_users`."""
+        return await self._database.read(accounts.find_users, user_ids, timeout_s=self._read_s)
+
     async def find_account(self, name_key: str) -> Account | None:
         """See `AccountStore.find_account`."""
         return await self._database.read(accounts.find_account, name_key, timeout_s=self._read_s)

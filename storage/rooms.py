@@ -19,10 +19,11 @@ from storage.model import (
     RoomId,
     RoomKind,
     RoomRow,
+    SanctionRow,
     StateRow,
 )
 
-_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language"
+_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked"
 
 INSERT_ROOM: Final = """
 INSERT INTO rooms (name, kind, topic, strict, slow_s, created_by, created_at_ms, language)
@@ -30,9 +31,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (name) DO NOTHING
 RETURNING id
 """
-INSERT_OWNER: Final = """
+INSERT_CREATOR: Final = """
 INSERT INTO members (room_id, user_id, name, role, joined_at_ms, read_seq, read_n, room_name)
-VALUES ($1, $2, $3, 'owner', $4, 0, 0, $5)
+VALUES ($1, $2, $3, $6, $4, 0, 0, $5)
 """
 FIND_ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE name = $1"  # noqa: S608  constants only
 LIST_ROOMS: Final = f"""
@@ -53,6 +54,10 @@ INSERT INTO room_epochs (room_id, epoch, head_seq, began_at_ms) VALUES ($1, $2, 
 """
 ALL_MEMBERS: Final = """
 SELECT user_id, name, role, joined_at_ms, read_seq FROM members WHERE room_id = $1 ORDER BY user_id
+"""
+
+ALL_SANCTIONS: Final = """
+SELECT user_id, kind, name, until_ms, reason, seq FROM sanctions WHERE room_id = $1 ORDER BY user_id, kind
 """
 
 ALL_STATE: Final = "SELECT key, value, version, seq FROM room_state WHERE room_id = $1 ORDER BY key"
@@ -79,7 +84,7 @@ ORDER BY u.user_id, m.room_name
 
 
 async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
-    """Create a room and its owner, in the transaction that the caller has opened.
+    """Create a room and its first member, in the transaction that the caller has opened.
 
     Raises:
         Conflict: the name is taken.
@@ -98,7 +103,15 @@ async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
     )
     if row is None:
         raise Conflict(f"a room {room.name!r} exists already")
-    await tx.execute(INSERT_OWNER, row, room.created_by, room.creator_name, room.created_at_ms, room.name)
+    await tx.execute(
+        INSERT_CREATOR,
+        row,
+        room.created_by,
+        room.creator_name,
+        room.created_at_ms,
+        room.name,
+        room.creator_role,
+    )
     return RoomRow(
         room_id=row,
         name=room.name,
@@ -141,6 +154,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     await tx.execute(WRITE_EPOCH, room_id, *start, at_ms, [epoch for epoch, _ in epochs])
     members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
     state = await tx.fetch_as(StateRow, ALL_STATE, room_id)
+    sanctions = await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
     return Activation(
         room=room,
         epoch=epoch,
@@ -151,6 +165,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
         epochs=epochs,
         members=members,
         state=state,
+        sanctions=sanctions,
     )
 
 
@@ -189,6 +204,7 @@ def _room(
     created_by: str,
     created_at_ms: int,
     language: str,
+    locked: bool,  # noqa: FBT001  same
 ) -> RoomRow:
     return RoomRow(
         room_id=room_id,
@@ -200,6 +216,7 @@ def _room(
         created_by=created_by,
         created_at_ms=created_at_ms,
         language=language,
+        locked=locked,
     )
 
 
@@ -213,9 +230,11 @@ def _owned(
     created_by: str,
     created_at_ms: int,
     language: str,
+    locked: bool,  # noqa: FBT001  same
     epoch: int,
 ) -> tuple[RoomRow, int]:
-    return _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language), epoch
+    room = _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked)
+    return room, epoch
 
 
 def _membership(

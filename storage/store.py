@@ -11,6 +11,8 @@ from typing import Protocol
 from storage.account_store import AccountStore
 from storage.model import (
     Activation,
+    AuditKey,
+    AuditRow,
     Entry,
     FoldedPage,
     HistoryPage,
@@ -61,7 +63,7 @@ class Store(AccountStore, Protocol):
         ...
 
     async def create_room(self, room: NewRoom) -> RoomRow:
-        """Create a room with its owner.
+        """Create a room with its first member.
 
         Raises:
             Conflict: the name is taken.
@@ -126,6 +128,16 @@ class Store(AccountStore, Protocol):
         self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
     ) -> StatePage:
         """The shared state by key, those after `after`, or one key."""
+        ...
+
+    async def list_audit(
+        self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
+    ) -> Sequence[AuditRow]:
+        """What was done to others and to rooms, the latest first: in one room, or in all."""
+        ...
+
+    async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
+        """The same of one room, the oldest first, those after a seq: to follow the chain of hashes."""
         ...
 
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:

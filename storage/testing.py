@@ -9,6 +9,8 @@ import trio
 from storage.model import (
     Account,
     Activation,
+    AuditKey,
+    AuditRow,
     Entry,
     FoldedPage,
     HistoryPage,
@@ -149,6 +151,20 @@ class FaultyStore:
         """See `Store.find_cids`."""
         return await self._call("find_cids", lambda: self.store.find_cids(room_id, user_id, cids))
 
+    async def list_audit(
+        self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
+    ) -> Sequence[AuditRow]:
+        """See `Store.list_audit`."""
+        return await self._call(
+            "list_audit", lambda: self.store.list_audit(room_id=room_id, before=before, limit=limit)
+        )
+
+    async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
+        """See `Store.read_audit`."""
+        return await self._call(
+            "read_audit", lambda: self.store.read_audit(room_id, after=after, limit=limit)
+        )
+
     async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
         return await self._call("list_rooms", lambda: self.store.list_rooms(after=after, limit=limit))
@@ -195,6 +211,10 @@ class FaultyStore:
     async def find_user(self, name: str, name_key: str) -> UserRow | None:
         """See `Store.find_user`."""
         return await self._call("find_user", lambda: self.store.find_user(name, name_key))
+
+    async def find_users(self, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
+        """See `Store.find_users`."""
+        return await self._call("find_users", lambda: self.store.find_users(user_ids))
 
     async def find_account(self, name_key: str) -> Account | None:
         """See `Store.find_account`."""

@@ -18,6 +18,7 @@ from storage import (
 )
 from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_changes import ChangeContract, StateContract
+from tests.storage.contract_governance import GovernanceContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
@@ -219,6 +220,7 @@ class StoreContract(
     ParkContract,
     MemberContract,
     ChangeContract,
+    GovernanceContract,
     StateContract,
     RoomContract,
     AccountContract,

@@ -80,6 +80,8 @@ class UserContract:
         assert await store.find_account("ann") == Account(ANN, "hash")
         assert await store.find_account("bob") == Account(UserRow("u_2", "bob", "user"), None)
         assert await store.find_account("Ann") is None
+        found = await store.find_users(["u_2", "u_1", "u_9"])
+        assert found == {"u_1": ANN, "u_2": UserRow("u_2", "bob", "user")}
 
     async def test_a_password_is_replaced_only_when_it_is_the_one_that_was_meant(self, store: Store) -> None:
         """Whoever read an older one changes nothing; nobody has no password to change."""

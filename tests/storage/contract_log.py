@@ -300,11 +300,11 @@ class MemberContract:
         )
 
         assert (await store.list_members(room, after=None, limit=1)) == [
-            MemberRow("u_a", "A", "moderator", 1, 1)
+            MemberRow("u_a", "A", "member", 1, 1)
         ]
 
     async def test_a_change_keeps_the_read_pointer(self, store: Store) -> None:
-        """Who is a member already keeps the time of joining and the pointer, who came back does not."""
+        """Who is a member already keeps role, time of joining and pointer, who came back does not."""
         room = await owned_room(store)
         await store.append(
             [change(room, "u_a", at_ms=1, read_seq=1), change(room, "u_b", at_ms=1, read_seq=1)]
@@ -318,7 +318,7 @@ class MemberContract:
         )
 
         assert (await store.list_members(room, after=None, limit=2)) == [
-            MemberRow("u_a", "U_A", "moderator", 1, 1),
+            MemberRow("u_a", "U_A", "member", 1, 1),
             MemberRow("u_b", "U_B", "member", 2, 2),
         ]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from storage import (
     Activation,
+    AuditRow,
     BadData,
     Entry,
     HistoryPage,
@@ -23,6 +24,7 @@ from storage import (
     Store,
     open_database,
 )
+from storage.audit_chain import chain_hash
 from tests.postgres import PostgresServer
 from tests.storage.rows import change, changed, event, make_room, message, take_over
 
@@ -85,10 +87,21 @@ CHANGES: Mapping[str, str] = {
     "state": '{"key":"k","value":{"a":[1]},"version":1}',
 }
 
+GOVERNING: Mapping[str, tuple[str, str]] = {
+    "invite": ("member", '{"user":"%s","name":"N","role":"member","action":"invite"}'),
+    "kick": ("member", '{"user":"%s","name":"N","role":null,"action":"kick","reason":"why"}'),
+    "promote": ("role", '{"user":"%s","name":"N","role":"moderator"}'),
+    "ban": ("sanction", '{"user":"%s","name":"N","action":"ban","until":9,"reason":"why"}'),
+    "unban": ("sanction", '{"user":"%s","name":"N","action":"unban"}'),
+    "mute": ("sanction", '{"user":"%s","name":"N","action":"mute"}'),
+    "update": ("room", '{"topic":"%s","slow":2.5,"locked":true}'),
+}
+"""What governs a room, done by somebody else than the one user there is."""
+
 ROW_OF = st.builds(
     Row,
     room=st.sampled_from(ROOMS),
-    kind=st.sampled_from(["message"] * 4 + ["event", "member", *CHANGES]),
+    kind=st.sampled_from(["message"] * 4 + ["event", *["membership"] * 3, *CHANGES, *GOVERNING]),
     skew=st.sampled_from([0] * 18 + [1, -1]),
     age=st.sampled_from([0] * 9 + [1]),
     key=st.sampled_from("klmno"),
@@ -138,7 +151,10 @@ class Player:
             self.answers.append(await self.store.list_members(self.ids[room], after=None, limit=100))
             found = await self.store.find_cids(self.ids[room], self.user, list("klmno"))
             self.answers.append(dict(sorted(found.items())))
-            assert await self.store.find_room(name) is not None
+            row = await self.store.find_room(name)
+            assert row is not None
+            self.answers.append((row.topic, row.slow_s, row.locked))
+            self.answers.append(await self.audit(room))
             folded = await self.store.fold_messages(self.ids[room], [1, 2, 3], user_id=self.user)
             self.answers.append(sorted(folded.messages.items()))
             self.answers.append(
@@ -149,6 +165,17 @@ class Player:
             self.answers.append(await self.store.read_state(self.ids[room], key=None, after=None, limit=9))
         self.answers.append(await self.store.memberships([self.user], after=None, limit=9))
         return self.answers
+
+    async def audit(self, room: int) -> Sequence[AuditRow]:
+        """What was done to others, once its hashes are found to be right: they cover the room's number."""
+        rows = await self.store.read_audit(self.ids[room], after=0, limit=100)
+        before = b""
+        for row in rows:
+            assert row.hash == chain_hash(before, row)
+            before = row.hash
+        listed = await self.store.list_audit(room_id=self.ids[room], before=None, limit=100)
+        assert list(reversed(listed)) == list(rows)
+        return [row._replace(room_id=RoomId(0), hash=b"") for row in rows]
 
     async def step(self, op: Op) -> None:
         """Play one step."""
@@ -179,7 +206,7 @@ class Player:
         batch: list[Entry] = []
         for row in rows:
             room_id, epoch = self.ids[row.room], self.epochs[row.room] - row.age
-            if row.kind == "member":
+            if row.kind == "membership":
                 batch.append(change(room_id, self.user, row.role, epoch=epoch, read_seq=heads[row.room]))
                 continue
             seq = max(1, heads[row.room] + 1 + row.skew)
@@ -196,6 +223,11 @@ class Player:
                         cid=row.key,
                         epoch=epoch,
                     )
+                )
+            elif row.kind in GOVERNING:
+                kind, data = GOVERNING[row.kind]
+                batch.append(
+                    changed(room_id, seq, kind, data % self.user, by=f"{self.user}.mod", epoch=epoch)
                 )
             elif row.kind == "event":
                 batch.append(event(room_id, seq, epoch=epoch))
@@ -230,11 +262,11 @@ class Player:
         if isinstance(answer, Activation):
             entries = answer.tail
             rest = (answer.epoch, answer.head_seq, answer.head_n, answer.head_at_ms)
-            lists = (list(answer.epochs), list(answer.members))
+            lists = (list(answer.epochs), list(answer.members), list(answer.sanctions))
         else:
             entries = answer.items
             rest = (answer.more_before, answer.more_after, answer.epoch, answer.durable_seq)
-            lists = ([], [])
+            lists = ([], [], [])
         return [entry._replace(room_id=RoomId(0)) for entry in entries], rest, lists
 
 

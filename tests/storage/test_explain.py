@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import pytest
 
-from storage import Database, Tx, accounts, append, history, projections, rooms, search, search_index
+from storage import Database, Tx, accounts, append, audit, history, projections, rooms, search, search_index
 from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
@@ -57,6 +57,12 @@ FROM generate_series(0, 9999) i, LATERAL (
     SELECT (ARRAY['edit', 'react', 'pin', 'state'])[i % 4 + 1] AS kind
 ) AS k;
 
+INSERT INTO sanctions (room_id, seq, user_id, kind, name)
+SELECT i % 300 + 1, 1, 'u_' || i / 300, 'mute', '' FROM generate_series(1, 5000) i;
+
+INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
+SELECT i % 5 + 1, i, i, 'u_1', '', 'update', '' FROM generate_series(1, 9999) i;
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
@@ -86,6 +92,10 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "projections.state": (projections.READ_STATE, ["1", "k1", "50"]),
     "projections.state_key": (projections.READ_STATE_KEY, ["1", "k1"]),
     "rooms.all_state": (rooms.ALL_STATE, ["1"]),
+    "rooms.all_sanctions": (rooms.ALL_SANCTIONS, ["1"]),
+    "audit.of_room": (audit.OF_ROOM, ["1", "5000", "50"]),
+    "audit.of_all": (audit.OF_ALL, ["5000", "1", "5000", "50"]),
+    "audit.chain": (audit.CHAIN, ["1", "5000", "50"]),
     "rooms.find": (rooms.FIND_ROOM, ["room000100"]),
     "rooms.list": (rooms.LIST_ROOMS, ["room000100", "50"]),
     "rooms.raise_epoch": (rooms.RAISE_EPOCH, ["room000100"]),
@@ -97,6 +107,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
+    "accounts.find_users": (accounts.FIND_USERS, ["{u_5,u_6}"]),
     "accounts.find_account": (accounts.FIND_ACCOUNT, ["user5"]),
     "accounts.set_password": (accounts.SET_PASSWORD, ["u_5", "user5", "x", "y"]),
     "accounts.forget_tokens": (accounts.FORGET_TOKENS, ["u_5", "0"]),

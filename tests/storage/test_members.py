@@ -16,7 +16,7 @@ def _apply(state: State, one: MemberChange) -> None:
     if one.role is None:
         state.pop(key, None)
     elif key in state:
-        state[key] = state[key]._replace(name=one.name, role=one.role)
+        state[key] = state[key]._replace(name=one.name)
     else:
         state[key] = one
 
