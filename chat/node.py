@@ -28,6 +28,7 @@ from chat.issuers import Issuers
 from chat.metrics import Metrics
 from chat.node_figures import publish_figures
 from chat.passwords import InThread, Passwords, in_worker_thread
+from chat.people import People
 from chat.presence import Presence
 from chat.presence_limits import PresenceLimits
 from chat.presence_messages import PresenceMessage, SessionOpened
@@ -146,6 +147,7 @@ class Node:
             typing=_rate(config, "typing"),
             creates=_rate(config, "create"),
         )
+        self._people = People(self.ledger.sessions_of, store)
         self.passwords = Passwords(
             memory_bytes=config.password_memory_bytes,
             threads=config.password_threads,
@@ -196,6 +198,7 @@ class Node:
                 counts=self.metrics.counts,
                 now_ms=self._now_ms,
                 successor=self.rooms.hand_on,
+                sessions_of=self.ledger.sessions_of,
                 tail_events=config.room_tail_events,
                 members_max=config.room_members_max,
                 activation_s=config.request_timeout_s / 2,
@@ -303,6 +306,7 @@ class Node:
                 ),
                 memberships=self.memberships,
                 revocations=self.revocations,
+                people=self._people,
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,
@@ -316,6 +320,7 @@ class Node:
             newcomers=greeter,
             topics=self.topics,
             presence=presence,
+            people=self._people,
             ledger=self.ledger,
             limits=SessionLimits(
                 frames=_rate(config, "frame"),

@@ -17,6 +17,8 @@ SUBPROTOCOL_MSGPACK: Final = "parley.v1.msgpack"
 SUBPROTOCOL_JSON: Final = "parley.v1.json"
 
 BODY_MAX_BYTES: Final = 8192
+TTL_MAX_S: Final = 10 * 366 * 86_400.0
+"""Of a sanction: longer is for ever, which needs no number."""
 EMOJIS_MAX: Final = 20
 """Different emoji on one message."""
 
@@ -35,6 +37,9 @@ Cursor = Annotated[str, Meta(min_length=1, max_length=256)]
 Position = tuple[Seq, Seq]
 Status = Literal["online", "away", "dnd", "invisible"]
 Query = Annotated[str, Meta(min_length=1, max_length=256)]
+Topic = Annotated[str, Meta(max_length=256)]
+Reason = Annotated[str, Meta(min_length=1, max_length=256)]
+SlowS = Annotated[float, Meta(ge=0, le=21600)]
 StatusText = Annotated[str, Meta(max_length=128)]
 
 
@@ -117,7 +122,7 @@ class Delete(Request, frozen=True, tag="delete"):
 
     room: RoomName
     seq: Seq
-    reason: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    reason: Reason | None = None
     cid: Cid | None = None
     retry: bool = False
 
@@ -259,14 +264,46 @@ class Typing(Request, frozen=True, tag="typing"):
 
 
 class Create(Request, frozen=True, tag="create"):
-    """Create a room and own it."""
+    """Create a room and own it, or find the direct room with another user."""
 
-    room: RoomName
+    room: RoomName | None = None
+    user: UserId | None = None
     kind: Literal["public", "private", "direct"] = "public"
-    topic: Annotated[str, Meta(max_length=256)] = ""
-    slow: Annotated[float, Meta(ge=0, le=21600)] = 0.0
+    topic: Topic = ""
+    slow: SlowS = 0.0
     strict: bool = False
     language: Annotated[str, Meta(max_length=32)] = "simple"
+
+
+class Update(Request, frozen=True, tag="update"):
+    """Give a room other settings."""
+
+    room: RoomName
+    topic: Topic | None = None
+    slow: SlowS | None = None
+
+
+class Invite(Request, frozen=True, tag="invite"):
+    """Make somebody a member."""
+
+    room: RoomName
+    user: UserId
+
+
+ModAction = Literal["kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow"]
+
+
+class Mod(Request, frozen=True, tag="mod"):
+    """Moderate a room: do something to somebody there, or to the room."""
+
+    room: RoomName
+    action: ModAction
+    target: UserId | None = None
+    role: Literal["owner", "moderator", "member"] | None = None
+    slow: SlowS | None = None
+    ttl: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
+    reason: Reason | None = None
+    dry_run: bool = False
 
 
 AnyRequest = (
@@ -295,6 +332,9 @@ AnyRequest = (
     | Unwatch
     | Typing
     | Create
+    | Update
+    | Invite
+    | Mod
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
@@ -325,6 +365,9 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Unwatch,
         Typing,
         Create,
+        Update,
+        Invite,
+        Mod,
     )
 }
 """Every request that this server knows, by its `t`."""

@@ -14,12 +14,20 @@ import structlog
 from actors import ActorDied, MailboxFull
 from chat.measures import Counts, Histogram
 from chat.message_facts import KIND_EDIT, KIND_STATE
-from chat.room_messages import ChangeRoom, Published, RoomMessage, SendMessage, ServerEntry, Settled
+from chat.room_messages import (
+    ChangeRoom,
+    GovernRoom,
+    Published,
+    RoomMessage,
+    SendMessage,
+    ServerEntry,
+    Settled,
+)
 from storage.model import Entry, LogEntry, Receipt, RoomId, Stored
 
 log = structlog.stdlib.get_logger("chat.receipts")
 
-_Ordered = SendMessage | ChangeRoom | ServerEntry
+_Ordered = SendMessage | ChangeRoom | GovernRoom | ServerEntry
 """Tickets whose room counts what is stored; made once, because each row is asked about."""
 
 VERSIONED: Final = frozenset({KIND_EDIT, KIND_STATE})
@@ -77,6 +85,9 @@ class Receipts:
                     elif type(ticket) is ChangeRoom:
                         self._counts.acks += 1
                         ticket.peer.reply(stored(ticket.request_id, entry))
+                    elif type(ticket) is GovernRoom:
+                        self._counts.acks += 1
+                        ticket.peer.reply({**stored(ticket.request_id, entry), **ticket.fields})
                     if progress.twins:
                         for peer, request_id in progress.twins.pop(entry.seq, ()):
                             peer.reply(stored(request_id, entry, dup=True))

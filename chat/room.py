@@ -18,15 +18,17 @@ from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
 from chat.peers import Broadcast
 from chat.presence_port import PresencePort
-from chat.protocol import Envelope, event, ok
+from chat.protocol import Envelope, Leave, Mod, event, ok
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
+from chat.room_governance import KINDS as GOVERNING_KINDS
+from chat.room_governance import concerned, order_governance
 from chat.room_messages import (
     ChangeRoom,
+    GovernRoom,
     InspectRoom,
     JoinRoom,
-    LeaveRoom,
     Member,
     Published,
     RoomInfo,
@@ -80,6 +82,7 @@ class RoomServices:
         successor: hand a message to whichever actor has the room's name next.
         tail_events: entries a room keeps in memory beyond what is not stored yet.
         members_max: members a room takes.
+        sessions_of: a user's sessions on this node.
         activation_s: how long an activation waits for a database that is away.
     """
 
@@ -90,6 +93,7 @@ class RoomServices:
     counts: Counts
     now_ms: Callable[[], int]
     successor: Callable[[str, RoomMessage], None]
+    sessions_of: Callable[[str], Sequence[Member]]
     tail_events: int
     members_max: int
     activation_s: float
@@ -152,6 +156,7 @@ class Room(Actor[RoomMessage]):
         self._state = state
         self._topic = topic
         services.counts.rooms_activated += 1
+        topic.staff = state.roster.staff()
         self._catch_topic_up(state, topic)
         self._found_from = state.head_seq + 1 - len(state.tail)
         for seq in state.unannounced_voids():
@@ -177,7 +182,7 @@ class Room(Actor[RoomMessage]):
             caught_up = state.catch_up((topic.epoch, topic.last_seq), len(state.tail))
             if caught_up.mode == "tail":
                 for entry in caught_up.entries:
-                    topic.publish(self._broadcast(state, entry), entry.seq)
+                    self._publish(state, topic, entry)
             else:
                 # They saw what did not survive, or missed more than the tail holds: resuming tells which.
                 for peer in list(topic):
@@ -245,6 +250,10 @@ class Room(Actor[RoomMessage]):
                 self._send(state, topic, message)
             case ChangeRoom():
                 self._change(state, topic, message)
+            case GovernRoom(request=Leave()) if state.row.kind == "public":
+                self._leave(state, topic, message)
+            case GovernRoom():
+                self._govern(state, topic, message)
             case Settled():
                 results = message.results
                 while results:
@@ -252,7 +261,7 @@ class Room(Actor[RoomMessage]):
                     results.popleft()
             case Published():
                 for entry in state.show(message.seq):
-                    topic.publish(self._broadcast(state, entry), entry.seq)
+                    self._publish(state, topic, entry)
             case JoinRoom():
                 self._join(state, topic, message)
             case SubscribeRoom():
@@ -260,8 +269,6 @@ class Room(Actor[RoomMessage]):
             case UnsubscribeRoom():
                 topic.discard(message.peer)
                 message.peer.reply(ok(message.request_id, room=self.name))
-            case LeaveRoom():
-                self._leave(state, topic, message)
             case WatchMembers():
                 self._watch(state, message)
             case InspectRoom():
@@ -320,7 +327,7 @@ class Room(Actor[RoomMessage]):
                 self._writer.submit(ordered, message)
                 message.progress = state.progress
                 if not state.row.strict:
-                    topic.publish(self._broadcast(state, ordered), ordered.seq)
+                    self._publish(state, topic, ordered)
             case Known():
                 self._send_known(state, message, ordered.entry)
             case Done():
@@ -363,6 +370,16 @@ class Room(Actor[RoomMessage]):
                 retry_after_s=RETRY_UNAVAILABLE_S,
             )
 
+    def _publish(self, state: RoomState, topic: Topic, entry: LogEntry) -> None:
+        """Deliver an event to the subscribers, and to whomever it is about."""
+        message = self._broadcast(state, entry)
+        topic.publish(message, entry.seq)
+        if entry.kind in GOVERNING_KINDS:
+            user_id = concerned(entry)
+            for session in () if user_id is None else self._services.sessions_of(user_id):
+                if session not in topic:
+                    session.reply(message.envelope)
+
     def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
         self._services.counts.events += 1
         message = Broadcast(as_event(state.row.name, entry))
@@ -391,7 +408,7 @@ class Room(Actor[RoomMessage]):
         # Beyond the bound: it follows from a row that was taken, and may not be lost.
         self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
         if not state.row.strict:
-            topic.publish(self._broadcast(state, entry), entry.seq)
+            self._publish(state, topic, entry)
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""
@@ -399,8 +416,8 @@ class Room(Actor[RoomMessage]):
             case Stored():
                 if isinstance(ticket, JoinRoom):
                     self._join_stored(state, topic, ticket)
-                elif isinstance(ticket, LeaveRoom):
-                    ticket.peer.reply(ok(ticket.request_id, room=self.name))
+                elif isinstance(ticket, GovernRoom):
+                    ticket.peer.reply(ok(ticket.request_id, **ticket.fields))
             case Fenced():
                 refuse_all(entry, ticket, ErrorCode.UNAVAILABLE, "the room has moved", retry_after_s=0.5)
                 # What an earlier life ordered says nothing of this one.
@@ -430,6 +447,9 @@ class Room(Actor[RoomMessage]):
                 self._retract_entry(state, topic, entry)
                 log.error("room.poisoned", room=self.name, kind=type(entry).__name__)
                 refuse_all(entry, ticket, ErrorCode.BAD_REQUEST, "the database refuses this for ever")
+                if isinstance(entry, LogEntry) and entry.kind in GOVERNING_KINDS:
+                    # The room is not what it took itself for: the next life reads what it is.
+                    self.stop()
             case _:
                 assert_never(receipt)
 
@@ -479,12 +499,10 @@ class Room(Actor[RoomMessage]):
     def _joined(self, state: RoomState, topic: Topic, message: JoinRoom) -> None:
         self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
 
-    def _leave(self, state: RoomState, topic: Topic, message: LeaveRoom) -> None:
-        peer = message.peer
+    def _leave(self, state: RoomState, topic: Topic, message: GovernRoom) -> None:
+        """End a membership of a public room: no event of the log, which would be 50 million deliveries."""
         self._require_writer()
-        member = state.remove(peer.user_id)
-        for subscriber in [s for s in topic if s.user_id == peer.user_id]:
-            topic.discard(subscriber)
+        member = state.remove(message.peer.user_id, self._services.now_ms())
         self._writer.submit(
             MemberChange(
                 state.row.room_id,
@@ -498,12 +516,49 @@ class Room(Actor[RoomMessage]):
             ),
             message,
         )
-        message.submitted = True
+        message.progress = state.progress
+        self._membership_ended(state, topic, member.user_id)
+
+    def _membership_ended(self, state: RoomState, topic: Topic, user_id: str) -> None:
+        for subscriber in [s for s in topic if s.user_id == user_id]:
+            topic.discard(subscriber)
+        topic.staff = state.roster.staff()
         self._roster = None
         presence = self._services.presence
-        presence.members_changed(self.name, joined=(), left=(member.user_id,))
-        if state.row.kind != "public":
-            presence.end_watch(self.name, member.user_id)
+        presence.members_changed(self.name, joined=(), left=(user_id,))
+        if not state.may_read(user_id, self._services.now_ms()):
+            presence.end_watch(self.name, user_id)
+
+    def _govern(self, state: RoomState, topic: Topic, message: GovernRoom) -> None:
+        moderates = isinstance(message.request, Mod)
+        if not moderates:
+            self._require_writer()
+        governed = order_governance(
+            state,
+            message.request,
+            actor=message.actor,
+            target=message.target,
+            now_ms=self._services.now_ms(),
+        )
+        entry = governed.entry
+        if moderates:
+            message.fields = {**message.fields, "affected": governed.affected}
+        if entry is None:
+            message.peer.reply(ok(message.request_id, **message.fields))
+            return
+        if moderates:
+            message.fields = {**message.fields, "audit": f"{self.name}:{entry.seq}"}
+        # A room on fire is moderated also while nothing else is taken: it is few, and limited by rates.
+        self._writer.submit(entry, message, beyond_bound=moderates)
+        message.progress = state.progress
+        if not state.row.strict:
+            self._publish(state, topic, entry)
+        if governed.left is not None:
+            self._membership_ended(state, topic, governed.left)
+        elif governed.joined is not None:
+            self._roster = None
+            self._services.presence.members_changed(self.name, joined=(governed.joined,), left=())
+        topic.staff = state.roster.staff()
 
     # -- readers ---------------------------------------------------------------------------------------
 
@@ -516,7 +571,7 @@ class Room(Actor[RoomMessage]):
         since: tuple[int, int] | None,
         limit: int,
     ) -> None:
-        state.require_reader(peer.user_id)
+        state.require_reader(peer.user_id, self._services.now_ms())
         if peer.is_closed:
             return
         caught_up = state.catch_up(since, limit)
@@ -547,12 +602,13 @@ class Room(Actor[RoomMessage]):
             "topic": row.topic,
             "slow": row.slow_s,
             "strict": row.strict,
+            "locked": row.locked,
             "members": len(state.members),
-            "role": state.role_of(peer.user_id),
+            "role": state.roster.role_of(peer.user_id),
         }
 
     def _watch(self, state: RoomState, message: WatchMembers) -> None:
-        state.require_reader(message.peer.user_id)
+        state.require_reader(message.peer.user_id, self._services.now_ms())
         if self._roster is None:
             self._roster = tuple(state.members.values())
         self._services.presence.watch_room(
@@ -565,10 +621,9 @@ class Room(Actor[RoomMessage]):
             limit=message.limit,
         )
 
-    @staticmethod
-    def _inspect(state: RoomState, message: InspectRoom) -> None:
+    def _inspect(self, state: RoomState, message: InspectRoom) -> None:
         try:
-            state.require_reader(message.user_id)
+            state.require_reader(message.user_id, self._services.now_ms())
         except Refused as refused:
             message.reply.fail(refused)
             return
@@ -580,7 +635,7 @@ class Room(Actor[RoomMessage]):
                 head_n=state.head_n,
                 durable_seq=state.progress.durable_seq,
                 members=len(state.members),
-                role=state.role_of(message.user_id),
+                role=state.roster.role_of(message.user_id),
             )
         )
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from chat.errors import ErrorCode, Refused
 from chat.room_messages import (
     ChangeRoom,
+    GovernRoom,
     InspectRoom,
     JoinRoom,
-    LeaveRoom,
     Published,
     RoomMessage,
     SendMessage,
@@ -19,11 +19,11 @@ from storage.model import Entry, LogEntry
 
 def waiting_for(entry: Entry, ticket: object) -> Iterator[tuple[Twin, int]]:
     """Every request that waits for what becomes of an entry: its own, and those that sent it again early."""
-    if isinstance(ticket, SendMessage | ChangeRoom):
+    if isinstance(ticket, SendMessage | ChangeRoom | GovernRoom):
         yield ticket.peer, ticket.request_id
         if ticket.progress is not None and isinstance(entry, LogEntry):
             yield from ticket.progress.twins.pop(entry.seq, ())
-    elif isinstance(ticket, JoinRoom | LeaveRoom):
+    elif isinstance(ticket, JoinRoom):
         yield ticket.peer, ticket.request_id
 
 
@@ -49,9 +49,9 @@ def answer_refused(message: RoomMessage, refused: Refused) -> None:
 
 def answer_discarded(message: RoomMessage, refused: Refused) -> None:
     """Answer a message that no room will work on, unless its receipt will: never twice."""
-    if isinstance(message, SendMessage | ChangeRoom) and message.progress is not None:
+    if isinstance(message, SendMessage | ChangeRoom | GovernRoom) and message.progress is not None:
         return
-    if isinstance(message, JoinRoom | LeaveRoom) and message.submitted:
+    if isinstance(message, JoinRoom) and message.submitted:
         return
     if isinstance(message, Settled):
         for entry, ticket, _ in message.results:

@@ -65,16 +65,20 @@ def order_change(
         stored: what storage says of the message; None: it was not asked.
 
     Raises:
-        Refused: `not_member`, `room_not_found`, `forbidden`, `not_found`, `conflict`, `cid_conflict`,
-            `bad_request`, and `busy` when what storage said is out of date already; the log is as it was.
+        Refused: `not_member`, `room_not_found`, `banned`, `muted`, `locked`, `forbidden`, `not_found`,
+            `conflict`, `cid_conflict`, `bad_request`, and `busy` when what storage said is out of date
+            already; the log is as it was.
     """
-    state.require_member(by)
+    member = state.require_member(by, now_ms)
     if request.cid is not None:
         known = state.known(by, request.cid)
         if known is not None:
             if not repeats(request, known.kind, known.body, known.data):
                 raise Refused(ErrorCode.CID_CONFLICT, f"this cid did something else, at seq {known.seq}")
             return Known(known)
+    if not isinstance(request, Delete):
+        # To take back what one said one needs no voice.
+        state.require_voice(member, state.at_ms(now_ms))
     if isinstance(request, SetState):
         version = state.shared.next_version(request.key, value, request.if_version)
         data = f'{{"key":"{request.key}","value":{value or "null"},"version":{version}}}'
@@ -120,7 +124,7 @@ def _decide(
         raise Refused(ErrorCode.NOT_FOUND, "the message was deleted", field="seq")
     if isinstance(request, Edit):
         if request.if_version is None or request.if_version == facts.version:
-            return {"version": facts.version + 1, **state.mentioned(request.body).fields()}
+            return {"version": facts.version + 1, **state.roster.mentioned(request.body).fields()}
         if facts.body is None:
             # Who comes too late hears what is there.
             return LookUp(request.seq)
@@ -155,7 +159,7 @@ def _react(request: React, facts: MessageFacts, by: str) -> dict[str, object] | 
 
 
 def _moderates(state: RoomState, user_id: str) -> bool:
-    return state.role_of(user_id) in {"owner", "moderator"}
+    return state.roster.role_of(user_id) in {"owner", "moderator"}
 
 
 class _Told(msgspec.Struct, frozen=True):

@@ -12,6 +12,8 @@ from typing import Protocol
 from actors import ReplyTo
 from chat.errors import Refused
 from chat.protocol import Change, Envelope
+from chat.room_governance import Governing
+from chat.room_rules import Person
 from chat.room_state import Progress
 from chat.topic import Subscriber
 from storage.model import Entry, FoldedPage, Receipt, Role, RoomRow
@@ -95,6 +97,36 @@ class ChangeRoom:
         self.progress: Progress | None = None
 
 
+class GovernRoom:
+    """Change what a room is, or who belongs to it; leaving ends receiving, too. Also its receipt's ticket.
+
+    Attributes:
+        actor: who asks.
+        target: whom the request names, as far as the server knows.
+        fields: what its `ok` carries besides.
+        progress: as in `SendMessage`.
+    """
+
+    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "target")
+
+    def __init__(
+        self,
+        peer: Member,
+        request: Governing,
+        *,
+        actor: Person,
+        target: Person | None = None,
+        fields: Envelope | None = None,
+    ) -> None:
+        self.peer = peer
+        self.request = request
+        self.request_id = request.id
+        self.actor = actor
+        self.target = target
+        self.fields: Envelope = {} if fields is None else fields
+        self.progress: Progress | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class JoinRoom:
     """Become a member, then subscribe.
@@ -128,19 +160,6 @@ class UnsubscribeRoom:
 
     peer: Member
     request_id: int
-
-
-@dataclass(slots=True, kw_only=True)
-class LeaveRoom:
-    """End a membership, and receiving.
-
-    Attributes:
-        submitted: set when the writer has it: from then on the receipt answers.
-    """
-
-    peer: Member
-    request_id: int
-    submitted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,10 +226,10 @@ class Published:
 RoomCommand = (
     SendMessage
     | ChangeRoom
+    | GovernRoom
     | JoinRoom
     | SubscribeRoom
     | UnsubscribeRoom
-    | LeaveRoom
     | WatchMembers
     | InspectRoom
 )

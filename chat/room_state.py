@@ -10,16 +10,16 @@ Invariants, proved by tests/chat/machines/test_room_log.py against a naive list:
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from chat.errors import ErrorCode, Refused
-from chat.mentions import NOBODY, MemberNames, Mentioned
 from chat.message_facts import KINDS_OF_MESSAGES, MessageFacts, TailFacts
 from chat.protocol import Envelope, SubscribeMode
+from chat.roster import Roster
 from chat.shared_state import SharedState
-from storage.model import Activation, EpochStart, FoldedPage, LogEntry, MemberRow, Role, RoomRow
+from storage.model import Activation, EpochStart, FoldedPage, LogEntry, MemberRow, RoomRow
 
 KIND_MESSAGE: Final = "message"
 KIND_VOID: Final = "void"
@@ -87,6 +87,7 @@ class RoomState:
 
     Attributes:
         facts: what was done to the messages of the tail.
+        roster: the room's people.
         shared: the shared state.
         shown_seq: of a strict room, the last seq that its subscribers were shown.
     """
@@ -96,15 +97,13 @@ class RoomState:
         "_epochs",
         "_last_at_ms",
         "_last_sent_ms",
-        "_members_max",
-        "_names",
         "_tail_events",
         "epoch",
         "facts",
         "head_n",
         "head_seq",
-        "members",
         "progress",
+        "roster",
         "row",
         "shared",
         "shown_seq",
@@ -118,25 +117,31 @@ class RoomState:
         self.head_n = activation.head_n
         self.progress = Progress(activation.head_seq, strict=activation.room.strict)
         self.shown_seq = activation.head_seq
-        self.members: dict[str, MemberRow] = {member.user_id: member for member in activation.members}
+        self.roster = Roster(activation.members, activation.sanctions, members_max=members_max)
         self.tail: deque[LogEntry] = deque(activation.tail)
         self._epochs: Sequence[EpochStart] = tuple(activation.epochs)
         self._last_at_ms = activation.head_at_ms
         self._last_sent_ms: dict[str, int] = {}
-        self._members_max = members_max
         self._tail_events = tail_events
         self._by_cid: dict[tuple[str, str], LogEntry] = {
             (entry.by, entry.cid): entry for entry in activation.tail if entry.cid is not None
         }
         self.facts = TailFacts(self.tail, remembered=REMEMBERED_TAILS * tail_events)
         self.shared = SharedState(activation.state)
-        # Made by the first message with a sign in it.
-        self._names: MemberNames | None = None
 
     @property
     def name(self) -> str:
         """The room's name on the wire."""
         return self.row.name
+
+    @property
+    def members(self) -> Mapping[str, MemberRow]:
+        """Everybody who belongs to the room, by user id."""
+        return self.roster.members
+
+    def at_ms(self, now_ms: int) -> int:
+        """The room's time: the wall clock, which does not go back here."""
+        return max(self._last_at_ms, now_ms)
 
     @property
     def visible_seq(self) -> int:
@@ -148,31 +153,48 @@ class RoomState:
 
     # -- who may ---------------------------------------------------------------------------------------
 
-    def role_of(self, user_id: str) -> Role | None:
-        """A user's role here, None for somebody who is no member."""
-        member = self.members.get(user_id)
-        return None if member is None else member.role
-
-    def require_reader(self, user_id: str) -> None:
-        """Let members read, and everybody where the room is public.
+    def require_reader(self, user_id: str, now_ms: int) -> None:
+        """Let members read, and everybody where the room is public, but those who are banned.
 
         Raises:
-            Refused: `room_not_found`: an outsider does not learn that a private room exists.
+            Refused: `banned`; `room_not_found`: an outsider does not learn that a private room exists.
         """
-        if self.row.kind != "public" and user_id not in self.members:
+        if user_id in self.members:
+            return
+        # Also of a private room: who was thrown out knows it.
+        self.roster.require_free(user_id, "ban", self.at_ms(now_ms))
+        if self.row.kind != "public":
             raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
 
-    def require_member(self, user_id: str) -> MemberRow:
+    def may_read(self, user_id: str, now_ms: int) -> bool:
+        """Whether somebody may see what happens in the room."""
+        try:
+            self.require_reader(user_id, now_ms)
+        except Refused:
+            return False
+        return True
+
+    def require_member(self, user_id: str, now_ms: int) -> MemberRow:
         """Let members through.
 
         Raises:
-            Refused: `not_member`, or `room_not_found` where the room is not public.
+            Refused: `not_member`, or as `require_reader`.
         """
         member = self.members.get(user_id)
         if member is None:
-            self.require_reader(user_id)
+            self.require_reader(user_id, now_ms)
             raise Refused(ErrorCode.NOT_MEMBER, "join the room first")
         return member
+
+    def require_voice(self, member: MemberRow, now_ms: int) -> None:
+        """Let members through who may say something now.
+
+        Raises:
+            Refused: `muted`, `locked`.
+        """
+        self.roster.require_free(member.user_id, "mute", now_ms)
+        if self.row.locked and member.role == "member":
+            raise Refused(ErrorCode.LOCKED, "only moderators write in this room now")
 
     # -- ordering --------------------------------------------------------------------------------------
 
@@ -190,20 +212,21 @@ class RoomState:
         """Put a message into the log, or find the one that this `cid` ordered before.
 
         Raises:
-            Refused: `not_member`, `slow_mode`, `cid_conflict`, `bad_request`; the log is as it was.
+            Refused: `not_member`, `muted`, `locked`, `slow_mode`, `cid_conflict`, `bad_request`; the log is
+                as it was.
         """
-        if by not in self.members:
-            self.require_member(by)
+        member = self.members.get(by) or self.require_member(by, now_ms)
         known = self._by_cid.get((by, cid))
         if known is not None:
             # A body that was erased equals any.
             if known.kind != KIND_MESSAGE or known.body not in {body, None}:
                 raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {known.seq}")
             return Known(known)
+        self.require_voice(member, self.at_ms(now_ms))
         for field, seq in (("reply_to", reply_to), ("thread", thread)):
             if seq is not None and not 0 < seq <= self.head_seq:
                 raise Refused(ErrorCode.BAD_REQUEST, f"the room has no seq {seq}", field=field)
-        if self.row.slow_s:
+        if self.row.slow_s and member.role == "member":
             self._take_slow_turn(by, now_ms)
         self.head_n += 1
         entry = self._append(
@@ -215,7 +238,7 @@ class RoomState:
             body=body,
             reply_to=reply_to,
             thread=thread,
-            data=self.mentioned(body).data() if "@" in body else None,
+            data=self.roster.mentioned(body).data() if "@" in body else None,
         )
         self._by_cid[by, cid] = entry
         return entry
@@ -260,17 +283,7 @@ class RoomState:
         except LookupError:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no message at seq {seq}", field="seq") from None
 
-    def mentioned(self, body: str) -> Mentioned:
-        """Whom a text mentions of the members of now."""
-        if "@" not in body:
-            return NOBODY
-        if self._names is None:
-            self._names = MemberNames((member.user_id, member.name) for member in self.members.values())
-        return self._names.find(body)
-
     def _take_slow_turn(self, by: str, now_ms: int) -> None:
-        if self.members[by].role != "member":
-            return
         slow_ms = self.row.slow_s * 1000
         sent_ms = self._last_sent_ms
         last_ms = sent_ms.get(by)
@@ -303,7 +316,7 @@ class RoomState:
         thread: int | None = None,
         data: str | None = None,
     ) -> LogEntry:
-        self._last_at_ms = max(self._last_at_ms, now_ms)
+        self._last_at_ms = self.at_ms(now_ms)
         self.head_seq += 1
         entry = LogEntry(
             self.row.room_id,
@@ -382,40 +395,27 @@ class RoomState:
         """Make somebody a member at once; None when nothing changed.
 
         Raises:
-            Refused: `room_not_found` where joining takes an invitation, `room_full`.
+            Refused: `banned`, `room_not_found` where joining takes an invitation, `room_full`.
         """
         known = self.members.get(user_id)
         if known is not None:
-            if known.name == name:
-                return None
-            renamed = known._replace(name=name)
-            self.members[user_id] = renamed
-            if self._names is not None:
-                self._names.remove(user_id, known.name)
-                self._names.add(user_id, name)
-            return renamed
-        if self.row.kind != "public":
-            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
-        if len(self.members) >= self._members_max:
-            raise Refused(ErrorCode.ROOM_FULL, f"the room has its {self._members_max} members")
+            return None if known.name == name else self.roster.rename(known, name)
+        self.require_reader(user_id, now_ms)
+        self.roster.require_place()
         member = MemberRow(user_id, name, "member", now_ms, self.head_seq)
-        self.members[user_id] = member
-        if self._names is not None:
-            self._names.add(user_id, name)
+        self.roster.add(member)
         return member
 
-    def remove(self, user_id: str) -> MemberRow:
+    def remove(self, user_id: str, now_ms: int) -> MemberRow:
         """End a membership.
 
         Raises:
-            Refused: `not_member`; `forbidden` for an owner, who would leave the room without one.
+            Refused: `not_member`; `forbidden` for the last owner, who would leave the room without one.
         """
-        member = self.require_member(user_id)
-        if member.role == "owner":
-            raise Refused(ErrorCode.FORBIDDEN, "an owner cannot leave the room")
-        del self.members[user_id]
-        if self._names is not None:
-            self._names.remove(user_id, member.name)
+        member = self.require_member(user_id, now_ms)
+        if self.roster.is_last_owner(user_id):
+            raise Refused(ErrorCode.FORBIDDEN, "the last owner cannot leave the room")
+        self.roster.drop(user_id)
         return member
 
     # -- catching up -----------------------------------------------------------------------------------

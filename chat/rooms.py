@@ -76,13 +76,13 @@ class Rooms:
             ref.monitor(self._ended)
         return ref
 
-    def tell(self, room: str, message: RoomMessage) -> None:
-        """Put a message into a room's mailbox.
+    def tell(self, room: str, message: RoomMessage, *, control: bool = False) -> None:
+        """Put a message into a room's mailbox, its reserve included where it is for `control`.
 
         Raises:
             MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
         """
-        self.ref(room).tell_nowait(message)
+        self.ref(room).tell_nowait(message, control=control)
 
     def tell_control(self, room_id: RoomId, message: RoomMessage) -> None:
         """Put a message into the reserve of an active room's mailbox, or answer those whom it concerns.

@@ -363,8 +363,8 @@ class Session:
         counts.sends += 1
         self.services.presence.sent(request.room, self.user_id)
 
-    def tell_room(self, room: str, message: RoomMessage) -> None:
-        """Put a message into a room's mailbox.
+    def tell_room(self, room: str, message: RoomMessage, *, control: bool = False) -> None:
+        """Put a message into a room's mailbox, its reserve included where it is for `control`.
 
         Raises:
             Refused: `busy`, `overloaded` or `unavailable`, each with the time to wait; `rate_limited` after
@@ -378,7 +378,7 @@ class Session:
                     ErrorCode.RATE_LIMITED, "too many rooms that do not exist", retry_after_s=wait_s
                 )
         try:
-            self.services.rooms.tell(room, message)
+            self.services.rooms.tell(room, message, control=control)
         except MailboxFull:
             raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
         except TooManyActors:

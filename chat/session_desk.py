@@ -5,7 +5,7 @@ whole request's in `timeout`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, assert_never
 
 import structlog
@@ -16,11 +16,14 @@ from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
 from chat.cursors import MINE_CURSOR, from_cursor
+from chat.direct_rooms import PREFIX as DIRECT_PREFIX
+from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.greeting import Greeter, own_rooms
 from chat.measures import Counts
 from chat.message_desk import MessageDesk, reply_page
 from chat.names import is_room_name
+from chat.people import People
 from chat.protocol import (
     AnyRequest,
     Create,
@@ -30,9 +33,11 @@ from chat.protocol import (
     GetState,
     Hello,
     History,
+    Invite,
     Join,
     Leave,
     Members,
+    Mod,
     Pin,
     Ping,
     Pins,
@@ -48,6 +53,7 @@ from chat.protocol import (
     Typing,
     Unsubscribe,
     Unwatch,
+    Update,
     Watch,
     check_no_nul,
     ok,
@@ -56,7 +62,7 @@ from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
-from chat.session_requests import join, subscribe
+from chat.session_requests import govern, join, named_user, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
@@ -76,6 +82,7 @@ class DeskServices:
         searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
         revocations: what was revoked while a `hello` was being checked.
+        people: who a user is.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -87,6 +94,7 @@ class DeskServices:
     searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
     revocations: Revocations
+    people: People
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -147,6 +155,8 @@ class SessionDesk:
                 await self._create(session, request)
             case Send() | Edit() | Delete() | React() | Pin() | SetState():
                 await self._messages.write(session, request)
+            case Update() | Invite() | Mod():
+                await self._govern(session, request)
             case History() | Reactions() | Pins() | GetState():
                 await self._messages.read(session, request)
             case Search():
@@ -195,22 +205,34 @@ class SessionDesk:
             join(session, request)
             return
         session.require_place(request.room)
+        if request.room.startswith(DIRECT_PREFIX):
+            # It is there, or nobody may make it by this name.
+            join(session, request)
+            return
         if await self._services.store.find_room(request.room) is None:
             self._count_creation(session)
             try:
-                await self._services.store.create_room(
-                    self._new_room(session, Create(id=0, room=request.room))
-                )
+                await self._services.store.create_room(self._new_room(session, Create(id=0), request.room))
             except Conflict:
                 # Somebody else made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
         join(session, request, must_exist=True)
 
+    async def _govern(self, session: Session, request: Update | Invite | Mod) -> None:
+        """Find out who somebody is who has no session here, then ask the room."""
+        user_id = named_user(request)
+        govern(session, request, None if user_id is None else await self._services.people.find(user_id))
+
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":
-            raise Refused(
-                ErrorCode.BAD_REQUEST, "direct rooms cannot be created by this version", field="kind"
-            )
+            await self._create_direct(session, request)
+            return
+        room = request.room
+        if request.user is not None:
+            raise Refused(ErrorCode.BAD_REQUEST, "only a direct room is with a user", field="user")
+        if room is None or room.startswith(DIRECT_PREFIX):
+            what = "say which" if room is None else f"names from {DIRECT_PREFIX} on are direct rooms'"
+            raise Refused(ErrorCode.BAD_REQUEST, what, field="room")
         check_no_nul(request.id, topic=request.topic)
         if request.language not in LANGUAGES:
             raise Refused(
@@ -220,10 +242,36 @@ class SessionDesk:
             )
         self._count_creation(session)
         try:
-            row = await self._services.store.create_room(self._new_room(session, request))
+            row = await self._services.store.create_room(self._new_room(session, request, room))
         except Conflict:
             raise Refused(ErrorCode.CONFLICT, "there is a room of this name") from None
         session.reply(ok(request.id, **_settings(row)))
+
+    async def _create_direct(self, session: Session, request: Create) -> None:
+        """Find the one room of two people, or make it; its log then says who was taken in."""
+        user_id = request.user
+        if request.room is not None or user_id is None or user_id == session.user_id:
+            field = "room" if request.room is not None else "user"
+            raise Refused(ErrorCode.BAD_REQUEST, "a direct room is with one other user", field=field)
+        services = self._services
+        target = await services.people.find(user_id)
+        name = direct_room_name(session.user_id, user_id)
+        row = await services.store.find_room(name)
+        if row is None:
+            if target is None:
+                raise Refused(ErrorCode.NOT_FOUND, f"nobody here knows a user {user_id}", field="user")
+            self._count_creation(session)
+            direct = Create(id=request.id, kind="direct")
+            try:
+                row = await services.store.create_room(
+                    replace(self._new_room(session, direct, name), creator_role="member")
+                )
+            except Conflict:
+                # The other one had the same thought.
+                row = await services.store.find_room(name)
+        if row is None or row.kind != "direct":
+            raise Refused(ErrorCode.CONFLICT, "there is another room of this name")
+        govern(session, Invite(id=request.id, room=name, user=user_id), target, _settings(row))
 
     def _count_creation(self, session: Session) -> None:
         """Count a room that is about to be made; one that turns out to exist stays counted.
@@ -240,9 +288,9 @@ class SessionDesk:
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "too many new rooms", retry_after_s=wait_s)
 
-    def _new_room(self, session: Session, request: Create) -> NewRoom:
+    def _new_room(self, session: Session, request: Create, name: str) -> NewRoom:
         return NewRoom(
-            name=request.room,
+            name=name,
             kind=request.kind,
             topic=request.topic,
             strict=request.strict,
@@ -324,6 +372,7 @@ def _settings(row: RoomRow) -> Envelope:
         "topic": row.topic,
         "slow": row.slow_s,
         "strict": row.strict,
+        "locked": row.locked,
         "language": row.language,
         "by": row.created_by,
         "at": row.created_at_ms,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import trio
 
 from actors import Mailbox
-from chat.protocol import AnyRequest, Create, Hello, Join, Send, Subscribe
+from chat.protocol import AnyRequest, Create, Hello, Invite, Join, Mod, Send, Subscribe, Update
 
 
 class Waiting(NamedTuple):
@@ -24,7 +24,7 @@ class Waiting(NamedTuple):
 
 def decides_order(request: AnyRequest) -> bool:
     """Whether what comes after a request must not overtake it while it waits."""
-    return isinstance(request, Hello | Join | Subscribe | Create | Send)
+    return isinstance(request, Hello | Join | Subscribe | Create | Send | Update | Invite | Mod)
 
 
 class WaitingLine:

@@ -6,18 +6,22 @@ import msgspec
 
 from chat.errors import ErrorCode, Refused
 from chat.json_value import encode_value
+from chat.people import person_of
 from chat.protocol import (
     AnyRequest,
     Change,
     Create,
     Delete,
     Edit,
+    Envelope,
     GetState,
     Hello,
     History,
+    Invite,
     Join,
     Leave,
     Members,
+    Mod,
     Pin,
     Ping,
     Pins,
@@ -32,13 +36,22 @@ from chat.protocol import (
     Typing,
     Unsubscribe,
     Unwatch,
+    Update,
     Watch,
     check_body,
     check_no_nul,
     ok,
 )
 from chat.reaction_emoji import canonical_emoji
-from chat.room_messages import ChangeRoom, JoinRoom, LeaveRoom, SubscribeRoom, UnsubscribeRoom, WatchMembers
+from chat.room_messages import (
+    ChangeRoom,
+    GovernRoom,
+    JoinRoom,
+    SubscribeRoom,
+    UnsubscribeRoom,
+    WatchMembers,
+)
+from chat.room_rules import SERVER_RANKS, Person
 from chat.session_services import SessionServices
 from chat.session_state import Phase
 from storage.model import FoldedPage
@@ -73,7 +86,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             session.leaving(request.room, request.id)
         case Leave():
             # It may be refused: its place is free when the room delivers no more.
-            session.tell_room(request.room, LeaveRoom(peer=session, request_id=request.id))
+            leave = GovernRoom(session, request, actor=actor_of(session), fields={"room": request.room})
+            session.tell_room(request.room, leave)
         case Presence():
             session.status = request.status
             session.status_text = request.text
@@ -86,8 +100,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             _type(session, request)
         case Hello():
             return _hello(session, request)
-        case Edit() | Delete() | React() | Pin() | SetState():
-            return _change(session, request)
+        case Edit() | Delete() | React() | Pin() | SetState() | Update() | Invite() | Mod():
+            return _change(session, request) if isinstance(request, Change) else _govern(session, request)
         case (
             Create()
             | Join()
@@ -117,6 +131,72 @@ def _change(session: "Session", request: Change) -> bool:
         return False
     session.tell_room(request.room, command)
     return True
+
+
+def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
+    """Ask a room to be governed; False when somebody who is not here has to be looked for."""
+    services = session.services
+    check_no_nul(
+        request.id,
+        topic=request.topic if isinstance(request, Update) else None,
+        reason=request.reason if isinstance(request, Mod) else None,
+    )
+    if not moderates(session, request.room):
+        wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
+        if wait_s:
+            raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
+    user_id = named_user(request)
+    target = None if user_id is None else services.people.here(user_id)
+    if user_id is not None and target is None:
+        return False
+    govern(session, request, target)
+    return True
+
+
+def named_user(request: Update | Invite | Mod) -> str | None:
+    """Whom a request names."""
+    match request:
+        case Invite():
+            return request.user
+        case Mod():
+            return request.target
+        case Update():
+            return None
+        case _:
+            assert_never(request)
+
+
+def govern(
+    session: "Session", request: Update | Invite | Mod, target: Person | None, fields: Envelope | None = None
+) -> None:
+    """Ask a room to be governed.
+
+    Args:
+        session: who asks.
+        request: what.
+        target: whom it names, as far as the server knows.
+        fields: what its `ok` carries besides.
+
+    Raises:
+        Refused: as `Session.tell_room`.
+    """
+    message = GovernRoom(session, request, actor=actor_of(session), target=target, fields=fields)
+    session.tell_room(request.room, message, control=moderates(session, request.room))
+
+
+def moderates(session: "Session", room: str) -> bool:
+    """Whether a session's user has something to say in a room: it then says it past a full mailbox."""
+    topic = session.services.topics.get(room)
+    return (topic is not None and session.user_id in topic.staff) or (
+        session.principal is not None and session.principal.role in SERVER_RANKS
+    )
+
+
+def actor_of(session: "Session") -> Person:
+    """Whom a welcomed session speaks for."""
+    if session.principal is None:
+        raise AssertionError("nobody was welcomed")
+    return person_of(session.principal)
 
 
 def change_room(session: "Session", request: Change, stored: FoldedPage | None = None) -> ChangeRoom:

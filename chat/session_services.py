@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chat.errors import ErrorCode
 from chat.measures import Counts
+from chat.people import People
 from chat.presence_port import PresencePort
 from chat.protocol import BODY_MAX_BYTES, Hello
 from chat.room_messages import RoomMessage
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class RoomDirectory(Protocol):
     """Finds a room's actor, or activates it."""
 
-    def tell(self, room: str, message: RoomMessage) -> None:
-        """Put a message into the room's mailbox.
+    def tell(self, room: str, message: RoomMessage, *, control: bool = False) -> None:
+        """Put a message into the room's mailbox, its reserve included where it is for `control`.
 
         Raises:
             MailboxFull, ActorUnavailable, TooManyActors: it was not taken.
@@ -59,6 +60,7 @@ class SessionServices:
     newcomers: Newcomers
     topics: Topics
     presence: PresencePort
+    people: People
     ledger: UserLedger["Session"]
     limits: SessionLimits
     counts: Counts

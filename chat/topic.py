@@ -4,7 +4,7 @@ The room actor (who decides) and the topic (who delivers) are separate: with sev
 one of them, and every node has a topic of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from chat.errors import CloseCode
@@ -34,9 +34,20 @@ class Topic:
         room_id: the room's number in storage.
         last_seq: the last seq that was published; a room that was rebuilt continues after it.
         epoch: the room's, under which it was published.
+        staff: the users whose commands may use the reserve of the room's mailbox.
     """
 
-    __slots__ = ("_counts", "_flusher", "_outboxes", "_subscribers", "epoch", "last_seq", "room", "room_id")
+    __slots__ = (
+        "_counts",
+        "_flusher",
+        "_outboxes",
+        "_subscribers",
+        "epoch",
+        "last_seq",
+        "room",
+        "room_id",
+        "staff",
+    )
 
     def __init__(self, room: str, room_id: RoomId, flusher: Flusher, counts: Counts) -> None:
         self.room = room
@@ -45,6 +56,7 @@ class Topic:
         self.room_id = room_id
         self.last_seq = 0
         self.epoch = 0
+        self.staff: Collection[str] = ()
         # By encoding, so that a broadcast is one loop over outboxes with one frame; dicts keep removal cheap.
         self._outboxes: tuple[dict[Outbox, None], dict[Outbox, None]] = ({}, {})
         self._subscribers: dict[Subscriber, None] = {}

@@ -15,18 +15,21 @@ from actors import ActorSystem, open_system
 from chat.codec import MSGPACK, Codec
 from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
+from chat.protocol import Leave
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.room_messages import (
+    GovernRoom,
     InspectRoom,
     JoinRoom,
-    LeaveRoom,
+    Member,
     RoomInfo,
     RoomMessage,
     SendMessage,
     SubscribeRoom,
 )
-from chat.room_state import RoomState
+from chat.room_rules import Person
+from chat.room_state import Known, RoomState
 from chat.rooms import Rooms
 from chat.topic import Subscriber, Topics
 from chat.transport import Flusher, Outbox
@@ -43,6 +46,7 @@ from storage.model import (
     RoomId,
     RoomKind,
     RoomRow,
+    SanctionRow,
 )
 from storage.testing import Fault, FaultyStore
 from tests.chat.peers_double import RecordingPeer, Wires
@@ -66,17 +70,25 @@ def virtual_time(test: Callable[P, Coroutine[object, object, None]]) -> Callable
 # -- rows ------------------------------------------------------------------------------------------------
 
 
-def room_row(*, kind: RoomKind = "public", strict: bool = False, slow_s: float = 0.0) -> RoomRow:
+def room_row(
+    *,
+    kind: RoomKind = "public",
+    strict: bool = False,
+    slow_s: float = 0.0,
+    locked: bool = False,
+    name: str = "tea",
+) -> RoomRow:
     """A room's settings."""
     return RoomRow(
         room_id=ROOM_ID,
-        name="tea",
+        name=name,
         kind=kind,
         topic="",
         strict=strict,
         slow_s=slow_s,
         created_by="u_owner",
         created_at_ms=AT_MS,
+        locked=locked,
     )
 
 
@@ -117,6 +129,7 @@ def state_of(
     epoch: int = 1,
     epochs: Sequence[tuple[int, int]] | None = None,
     members: Sequence[MemberRow] = (member("u_ann"), member("u_bob"), member("u_owner", "owner")),
+    sanctions: Sequence[SanctionRow] = (),
     tail_events: int = 100,
     members_max: int = 10,
 ) -> RoomState:
@@ -133,10 +146,33 @@ def state_of(
             tail=tail,
             epochs=[EpochStart(*start) for start in epochs or [(epoch, head_seq)]],
             members=members,
+            sanctions=sanctions,
         ),
         tail_events=tail_events,
         members_max=members_max,
     )
+
+
+def send(
+    state: RoomState,
+    cid: str,
+    body: str = "hello",
+    *,
+    by: str = "u_ann",
+    now_ms: int = AT_MS,
+    reply_to: int | None = None,
+    thread: int | None = None,
+) -> LogEntry | Known:
+    """Put a message into the log."""
+    return state.order_message(
+        by=by, name=by, cid=cid, body=body, reply_to=reply_to, thread=thread, now_ms=now_ms
+    )
+
+
+def leave_room(peer: Member, request_id: int, *, room: str = "tea") -> GovernRoom:
+    """What a session tells a room that its user leaves."""
+    leave = Leave(id=request_id, room=room)
+    return GovernRoom(peer, leave, actor=Person(peer.user_id, peer.name, "user"), fields={"room": room})
 
 
 def bodies(log: Sequence[LogEntry]) -> list[str | None]:
@@ -232,6 +268,7 @@ class Bench:
         crash_clock: how often the wall clock raises when it is read next: a crash before anything happened.
         before_receipts: called once, when the next batch is committed and nobody has heard of it.
         logs: what was logged.
+        peers: every connection there was.
     """
 
     def __init__(self, system: ActorSystem, memory: MemoryStore, limits: WriterLimits, times: Times) -> None:
@@ -272,12 +309,14 @@ class Bench:
                 counts=self.counts,
                 now_ms=self.now_ms,
                 successor=self.rooms.hand_on,
+                sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
                 tail_events=times.tail_events,
                 members_max=times.members_max,
                 activation_s=times.activation_s,
             )
         )
         self._ids = 0
+        self.peers: list[RecordingPeer] = []
 
     def _deliver(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
         before, self.before_receipts = self.before_receipts, None
@@ -311,7 +350,9 @@ class Bench:
 
     def peer(self, user: str = "owner", codec: Codec = MSGPACK) -> RecordingPeer:
         """A connection of a user."""
-        return RecordingPeer(self.flusher, user, self._leave, codec)
+        peer = RecordingPeer(self.flusher, user, self._leave, codec)
+        self.peers.append(peer)
+        return peer
 
     def _leave(self, peer: Subscriber) -> None:
         for name in ("tea", "other"):
@@ -354,7 +395,7 @@ class Bench:
     def leave(self, peer: RecordingPeer) -> int:
         """Ask to be a member no more."""
         request_id = self.new_id()
-        self.tell(LeaveRoom(peer=peer, request_id=request_id))
+        self.tell(leave_room(peer, request_id))
         return request_id
 
     def subscribe(

@@ -11,6 +11,7 @@ from chat.auth import GUEST_ROLE, Principal
 from chat.codec import JSON, MSGPACK, Codec
 from chat.errors import ErrorCode
 from chat.measures import Counts
+from chat.people import People
 from chat.presence_port import PresencePort
 from chat.protocol import Hello, ok
 from chat.room_messages import JoinRoom, RoomMessage, SubscribeRoom
@@ -20,6 +21,7 @@ from chat.session_state import Phase, Rate, SessionLimits
 from chat.topic import Topic, Topics
 from chat.transport import Transport
 from chat.user_ledger import UserLedger
+from storage import MemoryStore
 from tests.chat.transport.support import parse_server_frames
 
 ANN = Principal("u_ann", "ann", "user", is_guest=False)
@@ -30,18 +32,22 @@ class NotedRooms:
 
     Attributes:
         told: every room's name and message.
+        controlled: of these, the messages that may use the reserve.
         error: raised instead, when there is one.
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, RoomMessage]] = []
+        self.controlled: list[RoomMessage] = []
         self.error: Exception | None = None
 
-    def tell(self, room: str, message: RoomMessage) -> None:
+    def tell(self, room: str, message: RoomMessage, *, control: bool = False) -> None:
         """Take a note, or raise."""
         if self.error is not None:
             raise self.error
         self.told.append((room, message))
+        if control:
+            self.controlled.append(message)
 
 
 class NotedPresence:
@@ -83,13 +89,15 @@ class Kit:
         self.presence = NotedPresence()
         self.level = 0
         self.transport = Transport(outbox_bytes=outbox_bytes)
+        ledger = UserLedger[Session](sessions_max=2, sends=rate, typing=rate, creates=rate)
         self.services = SessionServices(
             clock=trio.current_time,
             rooms=self.rooms,
             newcomers=self,
             topics=Topics(self.transport.flusher, Counts()),
             presence=cast("PresencePort", self.presence),
-            ledger=UserLedger(sessions_max=2, sends=rate, typing=rate, creates=rate),
+            people=People(ledger.sessions_of, MemoryStore()),
+            ledger=ledger,
             limits=SessionLimits(
                 searches=None,
                 frames=rate,

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from actors import ActorDied, MailboxFull, Normal
 from chat.measures import SECONDS, Counts, Histogram
 from chat.receipts import Receipts
-from chat.room_messages import JoinRoom, LeaveRoom, Published, RoomMessage, SendMessage, ServerEntry, Settled
+from chat.room_messages import JoinRoom, Published, RoomMessage, SendMessage, ServerEntry, Settled
 from chat.room_state import Progress
 from chat.topic import Subscriber
 from chat.transport import Flusher
@@ -24,7 +24,7 @@ from storage.model import (
     Stored,
 )
 from tests.chat.peers_double import RecordingPeer
-from tests.chat.room_kit import AT_MS, ROOM_ID, entry
+from tests.chat.room_kit import AT_MS, ROOM_ID, entry, leave_room
 
 OTHER = RoomId(2)
 
@@ -124,7 +124,7 @@ def test_members_are_for_their_room_too() -> None:
     desk = Desk()
     change = MemberChange(ROOM_ID, 1, "u_ann", "ann", "member", AT_MS, 0, 0)
     join = JoinRoom(peer=desk.peer, request_id=1, since=None, limit=10)
-    leave = LeaveRoom(peer=desk.peer, request_id=2)
+    leave = leave_room(desk.peer, 2)
     results: list[tuple[Entry, object, Receipt]] = [(change, join, Stored()), (change, leave, Stored())]
     desk.receipts.deliver(results)
     assert desk.settled() == [(ROOM_ID, results)]

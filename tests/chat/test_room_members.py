@@ -39,6 +39,7 @@ async def test_joining_subscribes_once_the_membership_is_stored() -> None:
                 "topic": "",
                 "slow": 1.5,
                 "strict": False,
+                "locked": False,
                 "members": 2,
                 "role": "member",
             },

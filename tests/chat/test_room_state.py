@@ -9,23 +9,7 @@ from hypothesis import strategies as st
 from chat.errors import ErrorCode, Refused
 from chat.room_state import Known, RoomState
 from storage.model import LogEntry, Role, RoomKind
-from tests.chat.room_kit import AT_MS, ROOM_ID, entry, member, room_row, state_of, void_entry
-
-
-def send(
-    state: RoomState,
-    cid: str,
-    body: str = "hello",
-    *,
-    by: str = "u_ann",
-    now_ms: int = AT_MS,
-    reply_to: int | None = None,
-    thread: int | None = None,
-) -> LogEntry | Known:
-    """Put a message into the log."""
-    return state.order_message(
-        by=by, name=by, cid=cid, body=body, reply_to=reply_to, thread=thread, now_ms=now_ms
-    )
+from tests.chat.room_kit import AT_MS, ROOM_ID, entry, member, room_row, send, state_of, void_entry
 
 
 def ordered(state: RoomState, count: int) -> list[LogEntry]:
@@ -138,11 +122,11 @@ def test_only_members_send(kind: RoomKind, code: ErrorCode) -> None:
 
 def test_outsiders_read_public_rooms_only() -> None:
     """And members read any."""
-    state_of().require_reader("u_eve")
+    state_of().require_reader("u_eve", AT_MS)
     private = state_of(row=room_row(kind="private"))
-    private.require_reader("u_ann")
+    private.require_reader("u_ann", AT_MS)
     with pytest.raises(Refused) as refused:
-        private.require_reader("u_eve")
+        private.require_reader("u_eve", AT_MS)
     assert refused.value.code is ErrorCode.ROOM_NOT_FOUND
 
 
@@ -151,7 +135,7 @@ def test_a_new_member_reads_from_the_head_on() -> None:
     state = state_of(log_of(2))
     made = state.admit("u_eve", "Eve", AT_MS + 5)
     assert made == ("u_eve", "Eve", "member", AT_MS + 5, 2)
-    assert state.role_of("u_eve") == "member"
+    assert state.roster.role_of("u_eve") == "member"
     assert state.admit("u_eve", "Eve", AT_MS + 9) is None
 
 
@@ -159,7 +143,7 @@ def test_a_member_under_a_new_name_keeps_the_rest() -> None:
     """Role, time and read pointer stay."""
     state = state_of(log_of(2))
     assert state.admit("u_owner", "Boss", AT_MS + 9) == ("u_owner", "Boss", "owner", AT_MS, 0)
-    assert state.role_of("u_owner") == "owner"
+    assert state.roster.role_of("u_owner") == "owner"
 
 
 def test_a_private_room_admits_nobody_by_itself() -> None:
@@ -177,18 +161,18 @@ def test_a_full_room_admits_nobody() -> None:
     with pytest.raises(Refused) as refused:
         state.admit("u_eve", "eve", AT_MS)
     assert refused.value.code is ErrorCode.ROOM_FULL
-    state.remove("u_bob")
+    state.remove("u_bob", AT_MS)
     assert state.admit("u_eve", "eve", AT_MS) is not None
 
 
 def test_members_leave_and_owners_stay() -> None:
     """Who is no member cannot leave either."""
     state = state_of()
-    assert state.remove("u_ann").user_id == "u_ann"
-    assert state.role_of("u_ann") is None
+    assert state.remove("u_ann", AT_MS).user_id == "u_ann"
+    assert state.roster.role_of("u_ann") is None
     for user, code in (("u_ann", ErrorCode.NOT_MEMBER), ("u_owner", ErrorCode.FORBIDDEN)):
         with pytest.raises(Refused) as refused:
-            state.remove(user)
+            state.remove(user, AT_MS)
         assert refused.value.code is code
     assert set(state.members) == {"u_bob", "u_owner"}
 
@@ -228,7 +212,7 @@ def test_leaving_does_not_get_around_slow_mode() -> None:
     """Who leaves and joins again waits as if nothing had happened."""
     state = slow_state()
     send(state, "1")
-    state.remove("u_ann")
+    state.remove("u_ann", AT_MS)
     state.admit("u_ann", "ann", AT_MS + 1)
     with pytest.raises(Refused, match="one message per 2 s"):
         send(state, "2", now_ms=AT_MS + 1999)
@@ -255,7 +239,7 @@ def test_slow_mode_lets_through_what_a_naive_list_does(steps: list[tuple[str, in
         now_ms += wait_ms
         user = f"u_{name}"
         if leaves:
-            state.remove(user)
+            state.remove(user, AT_MS)
             state.admit(user, user, now_ms)
         allowed = user not in said or now_ms - said[user] >= 2000
         if allowed:
@@ -474,7 +458,7 @@ def test_a_message_mentions_the_members_of_its_moment() -> None:
     state.admit("u_new", "Bob", AT_MS)
     assert mentions("2") == '{"mentions":["u_new","u_ann"]}'
     state.admit("u_new", "Cat", AT_MS)
-    state.remove("u_ann")
+    state.remove("u_ann", AT_MS)
     assert mentions("3") == '{"mentions":["u_new"]}'
-    state.remove("u_new")
+    state.remove("u_new", AT_MS)
     assert mentions("4") is None

@@ -10,7 +10,7 @@ from actors import ActorDied, ActorUnavailable, MailboxFull, Normal, TooManyActo
 from chat.codec import JSON, MSGPACK
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.protocol import AnyRequest, ok
-from chat.room_messages import JoinRoom, LeaveRoom, SendMessage, SubscribeRoom, UnsubscribeRoom, WatchMembers
+from chat.room_messages import GovernRoom, JoinRoom, SendMessage, SubscribeRoom, UnsubscribeRoom, WatchMembers
 from chat.session import ANSWERS_AT_ONCE, Session
 from chat.session_state import Phase, SessionState
 from chat.transport import CloseCause
@@ -73,7 +73,7 @@ async def test_each_request_becomes_the_rooms_message() -> None:
     assert isinstance(watch, WatchMembers)
     assert watch.limit == 7
     assert isinstance(unsubscribe, UnsubscribeRoom)
-    assert isinstance(leave, LeaveRoom)
+    assert isinstance(leave, GovernRoom)
     assert said(session) == []
 
 

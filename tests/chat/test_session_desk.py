@@ -31,6 +31,7 @@ async def test_lists_are_walked_page_by_page_without_a_gap() -> None:
             "topic": "on a topic",
             "slow": 2.5,
             "strict": False,
+            "locked": False,
             "language": "simple",
             "by": guests[0].user_id,
             "at": listed[0]["at"],

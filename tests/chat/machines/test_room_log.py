@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chat.protocol import Envelope
 from chat.room import as_event
-from chat.room_messages import JoinRoom, LeaveRoom, RoomMessage, SendMessage, SubscribeRoom
+from chat.room_messages import JoinRoom, RoomMessage, SendMessage, SubscribeRoom
 from storage import Unavailable
 from storage.model import LogEntry
 from storage.testing import Fault
@@ -35,7 +35,7 @@ from tests.chat.machines.lives import (
     users,
 )
 from tests.chat.machines.naive_client import LEAVE, NaiveClient
-from tests.chat.room_kit import AT_MS, ROOM_ID, Times, virtual_time
+from tests.chat.room_kit import AT_MS, ROOM_ID, Times, leave_room, virtual_time
 
 IDLE_S = 30.0
 
@@ -239,7 +239,7 @@ class Life(lives.Life[World, Op]):
         assert peer is not None
         request_id = self.next_id()
         client.ask(request_id, "", LEAVE)
-        self.tell(client, request_id, LeaveRoom(peer=peer, request_id=request_id))
+        self.tell(client, request_id, leave_room(peer, request_id))
 
     async def _take_over(self, *, writes: bool) -> None:
         memory = self._world.memory

@@ -1,0 +1,351 @@
+"""PURE: who governs a room, and what the log then says: settings, members, roles, sanctions.
+
+Each act is one more entry of the room's one log, and takes effect in the turn that orders it: what is asked
+afterwards meets the room as it then is. Who may do what stands in `chat.room_rules`.
+"""
+
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple, assert_never
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from chat.direct_rooms import direct_room_name
+from chat.errors import ErrorCode, Refused
+from chat.protocol import Invite, Leave, Mod, Update
+from chat.room_rules import Person, Rank, rank_of, require_right
+from chat.room_state import RoomState
+from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
+
+Governing = Leave | Update | Invite | Mod
+"""Requests that change what a room is, or who belongs to it."""
+
+Omitted = str | UnsetType
+
+
+class MemberEvent(Struct, frozen=True, kw_only=True):
+    """Somebody becomes a member (`role`), or is one no more (None), by whose doing `action` says."""
+
+    user: str
+    name: str
+    role: Role | None
+    action: Literal["invite", "join", "leave", "kick"]
+    reason: Omitted = UNSET
+
+
+class RoleEvent(Struct, frozen=True, kw_only=True):
+    """A member has another role."""
+
+    user: str
+    name: str
+    role: Role
+    reason: Omitted = UNSET
+
+
+class SanctionEvent(Struct, frozen=True, kw_only=True):
+    """Somebody is banned or muted, until a time if there is one, or no more; a ban ends the membership."""
+
+    user: str
+    name: str
+    action: Literal["ban", "unban", "mute", "unmute"]
+    until: int | UnsetType = UNSET
+    reason: Omitted = UNSET
+
+
+class RoomEvent(Struct, frozen=True, kw_only=True):
+    """The room has other settings; what is not named stays."""
+
+    topic: str | UnsetType = UNSET
+    slow: float | UnsetType = UNSET
+    locked: bool | UnsetType = UNSET
+    reason: Omitted = UNSET
+
+
+GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent
+KIND_OF: Final[dict[type[GoverningEvent], str]] = {
+    MemberEvent: "member",
+    RoleEvent: "role",
+    SanctionEvent: "sanction",
+    RoomEvent: "room",
+}
+KINDS: Final = frozenset(KIND_OF.values())
+_KIND_OF_SANCTION: Final[dict[str, SanctionKind]] = {
+    "ban": "ban",
+    "unban": "ban",
+    "mute": "mute",
+    "unmute": "mute",
+}
+
+
+class Governed(NamedTuple):
+    """What was done.
+
+    Attributes:
+        entry: as it is in the log; None: it was so already, or was only to be tried.
+        joined: who became a member.
+        left: who is a member no more.
+        affected: people, or rooms, that it concerns.
+    """
+
+    entry: LogEntry | None
+    joined: MemberRow | None = None
+    left: str | None = None
+    affected: int = 1
+
+
+class _Case(NamedTuple):
+    """What is asked, and who asks.
+
+    Attributes:
+        rank: of who asks.
+        target: whom it names, as far as the server knows.
+        at_ms: the room's time.
+    """
+
+    state: RoomState
+    actor: Person
+    rank: Rank
+    target: Person | None
+    at_ms: int
+
+
+def order_governance(
+    state: RoomState, request: Governing, *, actor: Person, target: Person | None, now_ms: int
+) -> Governed:
+    """Decide about an act, and put it into the log.
+
+    Args:
+        state: the room.
+        request: what is asked; its texts were looked at.
+        actor: who asks.
+        target: whom it names, as far as the server knows; a member need not be known otherwise.
+        now_ms: the wall clock.
+
+    Raises:
+        Refused: `not_member`, `room_not_found`, `banned`, `forbidden`, `not_found`, `room_full`,
+            `bad_request`; the log is as it was.
+    """
+    rank = rank_of(state.roster.role_of(actor.user_id), actor.server_role)
+    case = _Case(state, actor, rank, target, state.at_ms(now_ms))
+    event = _decide(case, request)
+    if event is None:
+        return Governed(None, affected=0)
+    if isinstance(request, Mod) and request.dry_run:
+        return Governed(None)
+    entry = state.order_change(
+        KIND_OF[type(event)],
+        by=actor.user_id,
+        name=actor.name,
+        cid=None,
+        body=None,
+        data=msgspec.json.encode(event).decode(),
+        now_ms=now_ms,
+    )
+    return _apply(state, event, entry)
+
+
+class _About(Struct, frozen=True):
+    """What the log keeps of whom an event is about."""
+
+    user: str | None = None
+
+
+_decode_about: Final = msgspec.json.Decoder(_About).decode
+
+
+def concerned(entry: LogEntry) -> str | None:
+    """Whom an event is about: that user's sessions hear of it wherever they are."""
+    if entry.kind not in KINDS or entry.data is None:
+        return None
+    return _decode_about(entry.data).user
+
+
+# -- deciding --------------------------------------------------------------------------------------------
+
+
+def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
+    """The event; None: it is so already."""
+    state = case.state
+    if isinstance(request, Invite) and state.row.kind == "direct":
+        return _complete_pair(case, request.user)
+    if case.rank is Rank.NOBODY:
+        state.require_member(case.actor.user_id, case.at_ms)
+    match request:
+        case Leave():
+            return _leave(case)
+        case Update():
+            return _update(case, request)
+        case Invite():
+            return _invite(case, request.user)
+        case Mod():
+            return _moderate(case, request)
+        case _:
+            assert_never(request)
+
+
+def _leave(case: _Case) -> MemberEvent:
+    state, user_id = case.state, case.actor.user_id
+    member = state.require_member(user_id, case.at_ms)
+    if state.row.kind == "direct":
+        raise Refused(ErrorCode.FORBIDDEN, "a direct room cannot be left")
+    if state.roster.is_last_owner(user_id):
+        raise Refused(ErrorCode.FORBIDDEN, "the last owner cannot leave the room")
+    return MemberEvent(user=user_id, name=member.name, role=None, action="leave")
+
+
+def _update(case: _Case, request: Update) -> RoomEvent | None:
+    row = case.state.row
+    if request.topic is None and request.slow is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "give a topic or slow", field="topic")
+    if request.topic is not None:
+        require_right("topic", row.kind, case.rank)
+    if request.slow is not None:
+        require_right("slow", row.kind, case.rank)
+    if request.topic in {None, row.topic} and request.slow in {None, row.slow_s}:
+        return None
+    return RoomEvent(
+        topic=UNSET if request.topic in {None, row.topic} else request.topic or "",
+        slow=UNSET if request.slow in {None, row.slow_s} else request.slow or 0.0,
+    )
+
+
+def _invite(case: _Case, user_id: str) -> MemberEvent | None:
+    state = case.state
+    require_right("invite", state.row.kind, case.rank)
+    if user_id in state.members:
+        return None
+    target = _known(case, user_id, "user")
+    if state.roster.sanction_of(user_id, "ban", case.at_ms) is not None:
+        raise Refused(ErrorCode.BANNED, "this user is banned: lift the ban first", field="user")
+    state.roster.require_place()
+    return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
+
+
+def _complete_pair(case: _Case, user_id: str) -> MemberEvent | None:
+    """Make a member of whichever of a direct room's two people is none yet."""
+    state, actor = case.state, case.actor
+    if direct_room_name(actor.user_id, user_id) != state.name:
+        state.require_member(actor.user_id, case.at_ms)
+        raise Refused(ErrorCode.FORBIDDEN, "a direct room is for two people")
+    if actor.user_id not in state.members:
+        return MemberEvent(user=actor.user_id, name=actor.name, role="member", action="join")
+    if user_id in state.members:
+        return None
+    target = _known(case, user_id, "user")
+    return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
+
+
+def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
+    row = case.state.row
+    reason = UNSET if request.reason is None else request.reason
+    match request.action:
+        case "lock" | "unlock":
+            require_right(request.action, row.kind, case.rank)
+            locked = request.action == "lock"
+            return None if row.locked == locked else RoomEvent(locked=locked, reason=reason)
+        case "slow":
+            require_right("slow", row.kind, case.rank)
+            if request.slow is None:
+                raise Refused(ErrorCode.BAD_REQUEST, "say how slow", field="slow")
+            return None if row.slow_s == request.slow else RoomEvent(slow=request.slow, reason=reason)
+        case _:
+            return _moderate_person(case, request, reason)
+
+
+def _moderate_person(
+    case: _Case, request: Mod, reason: Omitted
+) -> MemberEvent | RoleEvent | SanctionEvent | None:
+    state, target = case.state, case.target
+    if request.target is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "say whom", field="target")
+    user_id = request.target
+    member = state.members.get(user_id)
+    # An owner may step down, though nobody ranks below oneself.
+    steps_down = request.action == "role" and user_id == case.actor.user_id
+    rank = rank_of(None if member is None else member.role, "" if target is None else target.server_role)
+    require_right(request.action, state.row.kind, case.rank, None if steps_down else rank)
+    match request.action:
+        case "kick":
+            member = _require_target(member, user_id)
+            return MemberEvent(user=user_id, name=member.name, role=None, action="kick", reason=reason)
+        case "role":
+            return _change_role(case, request.role, _require_target(member, user_id), reason)
+        case "unban" | "unmute":
+            kind = _KIND_OF_SANCTION[request.action]
+            row = state.roster.sanction_of(user_id, kind, case.at_ms)
+            if row is None:
+                raise Refused(ErrorCode.NOT_FOUND, f"{user_id} is under no {kind} here", field="target")
+            return SanctionEvent(user=user_id, name=row.name, action=request.action, reason=reason)
+        case "ban" | "mute":
+            name = member.name if member is not None else _known(case, user_id, "target").name
+            until = UNSET if request.ttl is None else case.at_ms + round(request.ttl * 1000)
+            return SanctionEvent(user=user_id, name=name, action=request.action, until=until, reason=reason)
+        case _:
+            raise AssertionError(request.action)
+
+
+def _change_role(case: _Case, role: Role | None, member: MemberRow, reason: Omitted) -> RoleEvent | None:
+    if role is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "say which role", field="role")
+    if role == member.role:
+        return None
+    if case.state.roster.is_last_owner(member.user_id):
+        raise Refused(ErrorCode.FORBIDDEN, "the room would be without an owner")
+    return RoleEvent(user=member.user_id, name=member.name, role=role, reason=reason)
+
+
+def _require_target(member: MemberRow | None, user_id: str) -> MemberRow:
+    if member is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"{user_id} is no member of the room", field="target")
+    return member
+
+
+def _known(case: _Case, user_id: str, field: str) -> Person:
+    if case.target is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"nobody here knows a user {user_id}", field=field)
+    return case.target
+
+
+# -- doing -----------------------------------------------------------------------------------------------
+
+
+def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed:
+    """Make the room what its log now says."""
+    roster = state.roster
+    match event:
+        case MemberEvent(role=None):
+            roster.drop(event.user)
+            return Governed(entry, left=event.user)
+        case MemberEvent():
+            joined = MemberRow(event.user, event.name, "member", entry.at_ms, entry.seq)
+            roster.add(joined)
+            return Governed(entry, joined=joined)
+        case RoleEvent():
+            roster.set_role(event.user, event.role)
+            return Governed(entry)
+        case SanctionEvent():
+            return _sanction(state, event, entry)
+        case RoomEvent():
+            row = state.row
+            state.row = replace(
+                row,
+                topic=row.topic if event.topic is UNSET else event.topic,
+                slow_s=row.slow_s if event.slow is UNSET else event.slow,
+                locked=row.locked if event.locked is UNSET else event.locked,
+            )
+            return Governed(entry)
+        case _:
+            assert_never(event)
+
+
+def _sanction(state: RoomState, event: SanctionEvent, entry: LogEntry) -> Governed:
+    roster = state.roster
+    kind = _KIND_OF_SANCTION[event.action]
+    if event.action in {"unban", "unmute"}:
+        roster.lift(event.user, kind)
+        return Governed(entry)
+    until_ms = None if event.until is UNSET else event.until
+    reason = None if event.reason is UNSET else event.reason
+    roster.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
+    gone = roster.drop(event.user) if kind == "ban" else None
+    return Governed(entry, left=None if gone is None else event.user)
