@@ -408,6 +408,11 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
     return envelope
 
 
+def notice(event: Envelope) -> Envelope:
+    """An event about a user, for those of the user's sessions that do not receive its room."""
+    return {"t": "notice", "room": event["room"], "event": event}
+
+
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:
     """Refuse a body of more UTF-8 than allowed, or with a NUL, which Postgres text cannot hold.
 

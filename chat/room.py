@@ -18,7 +18,7 @@ from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
 from chat.peers import Broadcast
 from chat.presence_port import PresencePort
-from chat.protocol import Envelope, Leave, Mod, event, ok
+from chat.protocol import Envelope, Leave, Mod, event, notice, ok
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
@@ -378,7 +378,8 @@ class Room(Actor[RoomMessage]):
             user_id = concerned(entry)
             for session in () if user_id is None else self._services.sessions_of(user_id):
                 if session not in topic:
-                    session.reply(message.envelope)
+                    # Not as an event, which would be out of the order of what the session has received.
+                    session.reply(notice(message.envelope))
 
     def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
         self._services.counts.events += 1

@@ -97,6 +97,9 @@ class NaiveClient:
             self._add(envelope)
             self.epoch = max(self.epoch, cast("int", envelope["epoch"]))
             return
+        if envelope["t"] == "notice":
+            assert not self.subscribed, f"what it receives as an event, too: {envelope}"
+            return
         request_id = cast("int", envelope["id"])
         self.answers[request_id] += 1
         assert self.answers[request_id] == 1, f"answered twice: {envelope}"

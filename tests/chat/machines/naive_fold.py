@@ -37,11 +37,17 @@ class Present:
     Attributes:
         user_id: whose reactions are `mine`.
         state: by key, value and version.
+        settings: topic, slow and locked, as the room begins with.
+        roles: of the members, as the room begins with.
     """
 
     user_id: str
     messages: dict[int, Message] = field(default_factory=dict[int, Message])
     state: dict[str, tuple[object, object]] = field(default_factory=dict[str, tuple[object, object]])
+    settings: dict[str, object] = field(default_factory=lambda: {"topic": "", "slow": 0.0, "locked": False})
+    roles: dict[str, object] = field(
+        default_factory=lambda: {"u_ann": "owner", "u_bob": "member", "u_cat": "member"}
+    )
 
     def after(self, events: Iterable[Mapping[str, object]]) -> "Present":
         """The present after some more events, in order."""
@@ -67,8 +73,22 @@ class Present:
                 del self.state[key]
             else:
                 self.state[key] = (event["value"], event["version"])
+        elif kind == "room":
+            self.settings |= {name: value for name, value in event.items() if name in self.settings}
+        elif kind in {"member", "role", "sanction"}:
+            self._govern(cast("str", event["user"]), event)
         elif kind in {"edit", "delete", "react", "pin"}:
             self._change(self.messages[cast("int", event["of"])], event)
+
+    def _govern(self, user: str, event: Mapping[str, object]) -> None:
+        if event["kind"] == "sanction":
+            if event["action"] == "ban":
+                self.roles.pop(user, None)
+        elif event["role"] is None:
+            del self.roles[user]
+        else:
+            assert (user in self.roles) is (event["kind"] == "role"), f"who is no member, or is one: {event}"
+            self.roles[user] = event["role"]
 
     def _change(self, message: Message, event: Mapping[str, object]) -> None:
         assert not message.deleted, f"after the message was deleted: {event}"
@@ -123,7 +143,8 @@ class Present:
             )
             for seq, message in sorted(self.messages.items())
         ]
-        return messages, sorted(self.state.items()), self.pins()
+        governed = (sorted(self.settings.items()), sorted(self.roles.items()))
+        return messages, sorted(self.state.items()), self.pins(), governed
 
 
 async def read_present(store: MemoryStore, room_id: RoomId, user_id: str) -> tuple[int, Present]:
@@ -132,10 +153,16 @@ async def read_present(store: MemoryStore, room_id: RoomId, user_id: str) -> tup
         page = await store.history(room_id, fold_for=user_id, limit=100_000)
         state = await store.read_state(room_id, key=None, after=None, limit=1000)
         pins = await store.list_pins(room_id, user_id=user_id, before=None, limit=1000)
-        if page.durable_seq == state.durable_seq == pins.durable_seq:
+        row = await store.find_room("tea")
+        members = await store.list_members(room_id, after=None, limit=1000)
+        end = (await store.history(room_id, limit=1)).durable_seq
+        if page.durable_seq == state.durable_seq == pins.durable_seq == end:
             # Each is of one moment; together they are when nothing was written in between.
             break
+    assert row is not None
     present = Present(user_id)
+    present.settings = {"topic": row.topic, "slow": row.slow_s, "locked": row.locked}
+    present.roles = {member.user_id: member.role for member in members}
     for entry in page.items:
         if entry.kind == "message":
             event = fold_event(as_event("tea", entry), page.folded[entry.seq])

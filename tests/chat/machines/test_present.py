@@ -1,9 +1,9 @@
 """For every kind of event: a snapshot at q, with the events after q, is the snapshot of now.
 
-Scripts of messages, edits, deletions, reactions, pins and values are played on rooms with everything around
-them but sockets, while the database fails, rooms crash, servers die and clients come and go. In the end what
-a server would show anew, what was shown at any moment and then changed by the events since, and what every
-client has made of the events that it saw, are one and the same.
+Scripts of messages and of all that changes them, of values, settings, roles, sanctions and members are
+played on rooms with everything around them but sockets, while the database fails, rooms crash, servers die
+and clients come and go. In the end what a server would show anew, what was shown at any moment and then
+changed by the events since, and what every client has made of the events that it saw, are one and the same.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,13 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from chat.json_value import encode_value
-from chat.protocol import Change, Delete, Edit, Pin, React, SetState
+from chat.protocol import Change, Delete, Edit, Invite, Mod, ModAction, Pin, React, SetState, Update
 from chat.room import as_event
-from chat.room_messages import ChangeRoom, SendMessage, SubscribeRoom
+from chat.room_governance import Governing
+from chat.room_messages import ChangeRoom, GovernRoom, SendMessage, SubscribeRoom
+from chat.room_rules import Person
 from storage import Unavailable
-from storage.model import LogEntry
+from storage.model import LogEntry, Role
 from storage.testing import Fault
 from tests.chat.machines import lives
 from tests.chat.machines.lives import (
@@ -62,13 +64,23 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Govern:
+    """Something about the room, or somebody: a member, or one of two who come and go by others' doing."""
+
+    user: str
+    what: str
+    target: str
+    variant: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Look at what a server shows now."""
 
     user: str
 
 
-Op: TypeAlias = Say | Ask | Resume | Snapshot | Weather
+Op: TypeAlias = Say | Ask | Govern | Resume | Snapshot | Weather
 
 asks = st.builds(
     Ask,
@@ -90,6 +102,25 @@ calm: list[st.SearchStrategy[Op]] = [
     asks,
     asks,
     asks,
+    st.builds(
+        Govern,
+        st.sampled_from(["ann", "ann", "ann", "bob", "cat"]),
+        st.sampled_from(
+            [
+                "topic",
+                "slow",
+                "lock",
+                "unlock",
+                "mute",
+                "unmute",
+                "role",
+                "role",
+                *["invite", "kick", "ban"] * 2,
+            ]
+        ),
+        st.sampled_from(["bob", "cat", "dan", "eve"]),
+        st.integers(0, 3),
+    ),
     st.builds(Resume, users),
     st.builds(Snapshot, users),
     st.builds(Wait, st.sampled_from([0.0, 0.01, 0.2, 1.0])),
@@ -115,6 +146,9 @@ class Client(NaiveClient):
 
     def _stored(self, cid: str, body: str, ok: Wires, durable: Sequence[LogEntry]) -> None:
         del cid
+        if "seq" not in ok:
+            event("nothing had to be done")
+            return
         seq = cast("int", ok["seq"])
         assert seq <= len(durable), f"ok, and not stored: {ok}"
         row = durable[seq - 1]
@@ -156,6 +190,8 @@ class Life(lives.Life[World, Op]):
                     self._say(user, body, root)
             case Ask():
                 await self._ask(op)
+            case Govern():
+                self._govern(op)
             case Resume(user):
                 await self.look()
                 world.clients[user].disconnect()
@@ -238,6 +274,17 @@ class Life(lives.Life[World, Op]):
         client.ask(request_id, op.cid or "-", kind)
         self.tell(client, request_id, ChangeRoom(client.peer, request, value=value))
 
+    def _govern(self, op: Govern) -> None:
+        client = self.online(op.user)
+        peer = client.peer
+        assert peer is not None
+        request_id = self.next_id()
+        request, kind = govern(op, request_id)
+        client.ask(request_id, "-", kind)
+        target = Person(f"u_{op.target}", op.target, "user")
+        actor = Person(peer.user_id, peer.name, "user")
+        self.tell(client, request_id, GovernRoom(peer, request, actor=actor, target=target))
+
     def _subscribe(self, user: str) -> None:
         client = self.online(user)
         if client.subscribed:
@@ -276,6 +323,32 @@ def build(op: Ask, request_id: int, seq: int) -> tuple[Change, str]:
                 SetState(id=request_id, room="tea", key=key, value=value, if_version=version, cid=op.cid),
                 "state",
             )
+
+
+def govern(op: Govern, request_id: int) -> tuple[Governing, str]:
+    """A request of this kind, and the kind of its event."""
+    target = f"u_{op.target}"
+    match op.what:
+        case "topic":
+            return Update(id=request_id, room="tea", topic="xyz"[: op.variant]), "room"
+        case "slow":
+            # So little that nobody has to wait for it.
+            return Update(id=request_id, room="tea", slow=op.variant / 1000), "room"
+        case "lock" | "unlock":
+            return Mod(id=request_id, room="tea", action=op.what), "room"
+        case "invite":
+            return Invite(id=request_id, room="tea", user=target), "member"
+        case "kick" if op.target in {"dan", "eve"}:
+            return Mod(id=request_id, room="tea", action="kick", target=target), "member"
+        case "ban" if op.target in {"dan", "eve"}:
+            action: ModAction = "unban" if op.variant % 2 else "ban"
+            return Mod(id=request_id, room="tea", action=action, target=target), "sanction"
+        case "role":
+            role: Role = "moderator" if op.variant % 2 else "member"
+            return Mod(id=request_id, room="tea", action="role", target=target, role=role), "role"
+        case _:
+            action = "unmute" if op.variant % 2 else "mute"
+            return Mod(id=request_id, room="tea", action=action, target=target, ttl=0.2), "sanction"
 
 
 async def simulate(ops: Sequence[Op], *, tail_events: int, strict: bool) -> World:

@@ -1,0 +1,333 @@
+"""Rooms that are governed: what the people concerned see, at once and after a restart."""
+
+from collections.abc import Mapping
+
+import trio
+
+from chat.codec import Codec
+from chat.config import Config
+from chat.tokens import create_token
+from storage.memory import MemoryStore
+from storage.model import RoomId
+from storage.testing import Fault
+from tests.sim.harness import (
+    BEGIN_MS,
+    Envelope,
+    SimClient,
+    both,
+    items,
+    open_sim,
+    virtual_time,
+)
+
+
+async def private_room(owner: SimClient, name: str = "den") -> None:
+    """Make a private room and receive it."""
+    await owner.request("create", room=name, kind="private", topic="ours")
+    await owner.request("subscribe", room=name)
+
+
+async def told(client: SimClient, room: object) -> Envelope:
+    """The event about a client's user, in a room that it does not receive."""
+    event = (await client.expect("notice", room=room))["event"]
+    assert isinstance(event, Mapping)
+    return event
+
+
+def about(event: Envelope) -> tuple[object, ...]:
+    """What an event says of whom."""
+    return (event["kind"], event.get("user"), event.get("action"), event.get("role"))
+
+
+# -- invitations -----------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_who_is_invited_hears_of_it_and_may_come(codec: Codec) -> None:
+    """On every device, before knowing the room; the others hear of the new member."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann", codec), await sim.connect("bob", codec)
+        await private_room(ann)
+        assert (await bob.refused("subscribe", room="den"))["code"] == "room_not_found"
+        answer = await ann.request("invite", room="den", user=bob.user_id)
+        heard = await told(bob, "den")
+        assert heard == await ann.expect("event", room="den")
+        assert about(heard) == ("member", bob.user_id, "invite", "member")
+        assert (heard["seq"], heard["name"], answer["seq"]) == (1, "bob", 1)
+        snapshot = (await bob.request("subscribe", room="den"))["snapshot"]
+        assert isinstance(snapshot, Mapping)
+        assert (snapshot["members"], snapshot["role"]) == (2, "member")
+        await bob.request("send", room="den", cid="1", body="hello")
+        assert items(await bob.request("rooms", mine=True))[0]["room"] == "den"
+        again = await ann.request("invite", room="den", user=bob.user_id)
+        assert "seq" not in again
+
+
+@virtual_time
+async def test_registered_people_are_invited_while_they_are_away() -> None:
+    """The accounts know their names; nobody knows those of guests who have gone."""
+    store = MemoryStore()
+    issued = await create_token(
+        store,
+        name="Zoe",
+        role=None,
+        now_ms=BEGIN_MS,
+        random_bytes=lambda size: b"z" * size,
+        expires_at_ms=None,
+    )
+    async with open_sim(store=store) as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await private_room(ann)
+        await bob.close()
+        await ann.request("invite", room="den", user=issued.user.user_id)
+        refused = await ann.refused("invite", room="den", user=bob.user_id)
+        assert (refused["code"], refused["field"]) == ("not_found", "user")
+        zoe = await sim.enter(issued.token)
+        assert items(await zoe.request("rooms", mine=True))[0]["room"] == "den"
+
+
+@virtual_time
+async def test_who_leaves_a_private_room_is_seen_to_leave() -> None:
+    """The others see the event, and the leaver's other devices, too; then the room is gone for them."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await private_room(ann)
+        await ann.request("invite", room="den", user=bob.user_id)
+        await bob.request("subscribe", room="den")
+        await bob.request("leave", room="den")
+        for client in (ann, bob):
+            left = await client.expect("event", room="den", action="leave")
+            assert about(left) == ("member", bob.user_id, "leave", None)
+        await ann.request("send", room="den", cid="1", body="alone")
+        assert (await bob.refused("subscribe", room="den"))["code"] == "room_not_found"
+        assert bob.bodies("den") == []
+        assert (await ann.refused("leave", room="den"))["code"] == "forbidden"
+
+
+# -- direct rooms ----------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_two_people_have_one_room_from_either_side(codec: Codec) -> None:
+    """The other one hears of it; asked for again, by whomever, it is the same."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann", codec), await sim.connect("bob", codec)
+        made = await ann.request("create", kind="direct", user=bob.user_id)
+        room = made["room"]
+        heard = await told(bob, room)
+        assert about(heard) == ("member", bob.user_id, "invite", "member")
+        again = await bob.request("create", kind="direct", user=ann.user_id)
+        assert (again["room"], again["kind"], "seq" in again) == (room, "direct", False)
+        for client in (ann, bob):
+            await client.request("subscribe", room=room)
+        await bob.request("send", room=room, cid="1", body="hello")
+        await ann.expect("event", kind="message", body="hello")
+        await ann.request("update", room=room, topic="us")
+        assert (await bob.expect("event", kind="room"))["topic"] == "us"
+        eve = await sim.connect("eve", codec)
+        assert (await eve.refused("join", room=room))["code"] == "room_not_found"
+        assert (await bob.refused("leave", room=room))["code"] == "forbidden"
+        assert (await ann.refused("mod", room=room, action="kick", target=bob.user_id))["code"] == "forbidden"
+
+
+@virtual_time
+async def test_both_may_ask_for_their_room_at_once() -> None:
+    """It is made once, and both are in it."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        asked = [
+            (client, await client.send("create", kind="direct", user=other.user_id))
+            for client, other in ((ann, bob), (bob, ann))
+        ]
+        answers = [await client.answer(request_id) for client, request_id in asked]
+        assert [answer["t"] for answer in answers] == ["ok", "ok"]
+        assert answers[0]["room"] == answers[1]["room"]
+        room = await ann.request("room", room=answers[0]["room"])
+        assert (room["members"], room["role"]) == (2, "member")
+
+
+@virtual_time
+async def test_names_of_direct_rooms_are_not_for_others() -> None:
+    """Each refusal names the field."""
+    async with open_sim() as sim:
+        ann = await sim.connect("ann")
+        table: list[tuple[dict[str, object], str]] = [
+            ({"room": "dm.x"}, "room"),
+            ({}, "room"),
+            ({"room": "den", "user": "u_bob"}, "user"),
+            ({"kind": "direct"}, "user"),
+            ({"kind": "direct", "user": ann.user_id}, "user"),
+            ({"kind": "direct", "room": "den", "user": "u_bob"}, "room"),
+        ]
+        for fields, field in table:
+            refused = await ann.refused("create", **fields)
+            assert (refused["code"], refused["field"]) == ("bad_request", field)
+        assert (await ann.refused("create", kind="direct", user="u_bob"))["code"] == "not_found"
+        assert (await ann.refused("join", room="dm.x", create=True))["code"] == "room_not_found"
+
+
+# -- moderation ------------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_a_ban_ends_all_at_once_and_says_why(codec: Codec) -> None:
+    """The event is the last that the banned user sees of the room, and the audit has it."""
+    async with open_sim() as sim:
+        ann, bob, cyd = await sim.join("tea", "ann", "bob", "cyd", codec=codec)
+        answer = await ann.request(
+            "mod", room="tea", action="ban", target=bob.user_id, ttl=60.0, reason="spam"
+        )
+        assert (answer["audit"], answer["affected"], answer["seq"]) == ("tea:1", 1, 1)
+        for client in (ann, bob, cyd):
+            event = await client.expect("event", kind="sanction")
+            assert (event["action"], event["user"], event["reason"]) == ("ban", bob.user_id, "spam")
+        await cyd.request("send", room="tea", cid="1", body="peace")
+        for request, fields in (
+            ("join", {}),
+            ("subscribe", {}),
+            ("send", {"cid": "1", "body": "x"}),
+            ("history", {}),
+            ("members", {}),
+            ("watch", {}),
+        ):
+            refused = await bob.refused(request, room="tea", **fields)
+            assert (refused["code"], "spam" in str(refused["message"])) == ("banned", True), request
+        assert bob.bodies("tea") == []
+        await trio.sleep(60.0)
+        await bob.request("join", room="tea")
+        (row,) = await sim.store.read_audit(RoomId(1), after=0, limit=9)
+        assert (row.action, row.actor, row.target, row.reason) == ("ban", ann.user_id, bob.user_id, "spam")
+
+
+@virtual_time
+async def test_a_mute_holds_across_a_restart_and_ends_by_itself() -> None:
+    """It is rebuilt from what the log left."""
+    store = MemoryStore()
+    async with open_sim(store=store) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        await ann.request("mod", room="tea", action="mute", target=bob.user_id, ttl=100.0)
+        muted = await bob.refused("send", room="tea", cid="1", body="x")
+        assert (muted["code"], muted["temporary"], 99 < float(str(muted["retry_after"])) <= 100) == (
+            "muted",
+            True,
+            True,
+        )
+        welcome = bob.heard("welcome")[0]
+    async with open_sim(store=store) as sim:
+        bob = await sim.enter(welcome["token"])
+        assert (await bob.refused("send", room="tea", cid="1", body="x"))["code"] == "muted"
+        await trio.sleep(101.0)
+        await bob.request("send", room="tea", cid="1", body="x")
+
+
+@virtual_time
+async def test_what_is_decided_first_counts_first() -> None:
+    """A ban at one seq precedes the refusal of what was sent after it."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        before = await bob.send("send", room="tea", cid="1", body="before")
+        ban = await ann.send("mod", room="tea", action="ban", target=bob.user_id)
+        after = await bob.send("send", room="tea", cid="2", body="after")
+        assert (await bob.answer(before))["seq"] == 1
+        assert (await ann.answer(ban))["seq"] == 2
+        assert (await bob.answer(after))["code"] == "banned"
+        assert ann.bodies("tea") == ["before"]
+
+
+@virtual_time
+async def test_moderators_are_made_and_unmade_in_the_log() -> None:
+    """Every subscriber sees the role, and it counts from that seq on."""
+    async with open_sim() as sim:
+        ann, bob, cyd = await sim.join("tea", "ann", "bob", "cyd")
+        kick = {"room": "tea", "action": "kick", "target": cyd.user_id}
+        assert (await bob.refused("mod", **kick))["code"] == "forbidden"
+        await ann.request("mod", room="tea", action="role", target=bob.user_id, role="moderator")
+        assert about(await cyd.expect("event", kind="role")) == ("role", bob.user_id, None, "moderator")
+        await bob.request("mod", **kick)
+        await cyd.expect("event", kind="member", action="kick")
+        await cyd.request("join", room="tea")
+        assert (await bob.refused("mod", room="tea", action="role", target=cyd.user_id, role="owner"))[
+            "code"
+        ] == "forbidden"
+        members = items(await ann.request("members", room="tea"))
+        assert {row["name"]: row["role"] for row in members} == {
+            "ann": "owner",
+            "bob": "moderator",
+            "cyd": "member",
+        }
+
+
+@virtual_time
+async def test_moderation_passes_a_full_mailbox() -> None:
+    """What others ask is refused as busy; the word of who moderates is taken, and of nobody else."""
+    async with open_sim(Config(room_mailbox=8, room_mailbox_reserve=2)) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        at = {session.user_id: session for session in sim.node.sessions}
+        before = [
+            (
+                at[bob.user_id],
+                bob.codec.encode({"t": "send", "id": 90 + n, "room": "tea", "cid": str(n), "body": "x"}),
+            )
+            for n in range(8)
+        ]
+        mute = {"t": "mod", "id": 99, "room": "tea", "action": "mute", "target": bob.user_id}
+        # In one step of this task: no room gets its turn in between.
+        for session, payload in before:
+            session.on_frame(payload, False)  # noqa: FBT003  the transport's signature
+        at[bob.user_id].on_frame(bob.codec.encode(mute), False)  # noqa: FBT003  same
+        at[ann.user_id].on_frame(ann.codec.encode(mute), False)  # noqa: FBT003  same
+        assert (await bob.answer(97))["code"] == "busy"
+        assert (await bob.answer(99))["code"] == "busy"
+        assert (await ann.answer(99))["t"] == "ok"
+        assert (await bob.refused("send", room="tea", cid="9", body="x"))["code"] == "muted"
+
+
+@virtual_time
+async def test_moderation_is_taken_while_messages_cannot_be_stored() -> None:
+    """It takes effect at once and is stored when the database is back; its ok waits for that."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        sim.faults["append"] = Fault(before_s=1.0)
+        mute = await ann.send("mod", room="tea", action="mute", target=bob.user_id)
+        await bob.expect("event", kind="sanction")
+        assert (await bob.refused("send", room="tea", cid="1", body="x"))["code"] == "muted"
+        assert (await ann.answer(mute))["t"] == "ok"
+
+
+@virtual_time
+async def test_a_strict_room_shows_moderation_when_it_is_stored() -> None:
+    """To its subscribers, and to whom it is about, who receives no more by then."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await ann.request("create", room="safe", strict=True)
+        for client in (ann, bob):
+            await client.request("join", room="safe")
+        await ann.request("mod", room="safe", action="kick", target=bob.user_id)
+        assert await told(bob, "safe") == await ann.expect("event", kind="member", action="kick")
+
+
+@virtual_time
+async def test_a_locked_room_and_a_slow_one_are_told_to_all() -> None:
+    """By events, and in the snapshot of who comes later."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        await ann.request("mod", room="tea", action="lock", reason="raid")
+        await ann.request("mod", room="tea", action="slow", slow=5.0)
+        assert (await bob.expect("event", kind="room", locked=True))["reason"] == "raid"
+        assert (await bob.refused("send", room="tea", cid="1", body="x"))["code"] == "locked"
+        snapshot = (await bob.request("subscribe", room="tea"))["snapshot"]
+        assert isinstance(snapshot, Mapping)
+        assert (snapshot["locked"], snapshot["slow"]) == (True, 5.0)
+
+
+@virtual_time
+async def test_a_try_changes_nothing() -> None:
+    """It says how many it would concern."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        tried = await ann.request("mod", room="tea", action="ban", target=bob.user_id, dry_run=True)
+        assert (tried["affected"], "audit" in tried) == (1, False)
+        await bob.request("send", room="tea", cid="1", body="still here")
