@@ -303,6 +303,7 @@ class Node:
                     self.indexer,
                     pressure=lambda: self.governor.level,
                     page_max=config.search_page_max,
+                    now_ms=self._now_ms,
                 ),
                 memberships=self.memberships,
                 revocations=self.revocations,

@@ -71,8 +71,8 @@ ANALYZE;
 ONE, TWO = "{1}", "{1,2}"
 BOUND = str(history.NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
-    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
+    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
+    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
     "search.show": (search.SHOW, [TWO, TWO, TWO, "word", "[", "]"]),
 }
 """As a search asks them: after its settings."""
@@ -120,7 +120,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.find_issued": (accounts.FIND_ISSUED, ["{u_5,u_6}"]),
     "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0", "x"]),
     "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
-    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5"]),
+    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5", "9"]),
     "search.newest": (search.NEWEST, []),
     "search.languages": (search.LANGUAGES_IN_USE, []),
     "search.room_number": (search.ROOM_NUMBER, ["room000100"]),
