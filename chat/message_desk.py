@@ -8,7 +8,7 @@ from typing import Final, assert_never, cast
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.answer_size import fitting
-from chat.cursors import from_cursor, to_cursor
+from chat.cursors import from_cursor, is_seq, to_cursor
 from chat.errors import ErrorCode, Refused
 from chat.folding import fold_event
 from chat.json_value import decode_value
@@ -209,7 +209,7 @@ class MessageDesk:
         before = None
         if request.cursor is not None:
             room, _, seq = from_cursor(request.cursor).partition("^")
-            if room != request.room or not (seq.isascii() and seq.isdecimal() and len(seq) <= 16):  # noqa: PLR2004
+            if room != request.room or not is_seq(seq):
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             before = int(seq)
         info = await self.inspect(request.room, session.user_id)

@@ -19,6 +19,8 @@ SUBPROTOCOL_JSON: Final = "parley.v1.json"
 BODY_MAX_BYTES: Final = 8192
 TTL_MAX_S: Final = 10 * 366 * 86_400.0
 """Of a sanction: longer is for ever, which needs no number."""
+PURGED_MAX: Final = 500
+"""Messages that one request deletes: an event of some kilobytes, a transaction of some milliseconds."""
 EMOJIS_MAX: Final = 20
 """Different emoji on one message."""
 
@@ -28,6 +30,7 @@ UserId = Annotated[str, Meta(pattern=r"^[ug]_[a-z2-7]{1,64}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Cid = Annotated[str, Meta(min_length=1, max_length=64)]
 Body = Annotated[str, Meta(min_length=1)]
+TimeMs = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Version = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Emoji = Annotated[str, Meta(min_length=1, max_length=16)]
 """Of which `chat.reaction_emoji` says whether it is one; the longest that there is has ten characters."""
@@ -290,11 +293,15 @@ class Invite(Request, frozen=True, tag="invite"):
     user: UserId
 
 
-ModAction = Literal["kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow"]
+ModAction = Literal["kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow", "purge"]
 
 
 class Mod(Request, frozen=True, tag="mod"):
-    """Moderate a room: do something to somebody there, or to the room."""
+    """Moderate a room: do something to somebody there, to messages, or to the room.
+
+    What is purged: messages by `target`, of the time from `since_ms` to `until_ms`, or among `seqs`; a page
+    of them a request, and `cursor` goes on.
+    """
 
     room: RoomName
     action: ModAction
@@ -303,6 +310,10 @@ class Mod(Request, frozen=True, tag="mod"):
     slow: SlowS | None = None
     ttl: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
     reason: Reason | None = None
+    since_ms: TimeMs | None = None
+    until_ms: TimeMs | None = None
+    seqs: Annotated[list[Seq], Meta(min_length=1, max_length=PURGED_MAX)] | None = None
+    cursor: Cursor | None = None
     dry_run: bool = False
 
 

@@ -539,6 +539,7 @@ class Room(Actor[RoomMessage]):
             message.request,
             actor=message.actor,
             target=message.target,
+            seqs=message.seqs,
             now_ms=self._services.now_ms(),
         )
         entry = governed.entry

@@ -4,6 +4,7 @@ Each act is one more entry of the room's one log, and takes effect in the turn t
 afterwards meets the room as it then is. Who may do what stands in `chat.room_rules`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple, assert_never
 
@@ -12,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
+from chat.message_facts import KIND_PURGE
 from chat.protocol import Invite, Leave, Mod, Update
 from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
@@ -61,14 +63,24 @@ class RoomEvent(Struct, frozen=True, kw_only=True):
     reason: Omitted = UNSET
 
 
-GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent
+class PurgeEvent(Struct, frozen=True, kw_only=True):
+    """Messages are deleted, those of one user if there is one."""
+
+    seqs: tuple[int, ...]
+    user: str | UnsetType = UNSET
+    reason: Omitted = UNSET
+
+
+GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent
 KIND_OF: Final[dict[type[GoverningEvent], str]] = {
     MemberEvent: "member",
     RoleEvent: "role",
     SanctionEvent: "sanction",
     RoomEvent: "room",
+    PurgeEvent: KIND_PURGE,
 }
 KINDS: Final = frozenset(KIND_OF.values())
+"""Events that govern; where the database refuses one for ever, the room is not what it took itself for."""
 _KIND_OF_SANCTION: Final[dict[str, SanctionKind]] = {
     "ban": "ban",
     "unban": "ban",
@@ -99,6 +111,7 @@ class _Case(NamedTuple):
     Attributes:
         rank: of who asks.
         target: whom it names, as far as the server knows.
+        seqs: of the messages that it is about.
         at_ms: the room's time.
     """
 
@@ -106,11 +119,18 @@ class _Case(NamedTuple):
     actor: Person
     rank: Rank
     target: Person | None
+    seqs: tuple[int, ...]
     at_ms: int
 
 
 def order_governance(
-    state: RoomState, request: Governing, *, actor: Person, target: Person | None, now_ms: int
+    state: RoomState,
+    request: Governing,
+    *,
+    actor: Person,
+    target: Person | None,
+    seqs: Sequence[int] = (),
+    now_ms: int,
 ) -> Governed:
     """Decide about an act, and put it into the log.
 
@@ -119,6 +139,7 @@ def order_governance(
         request: what is asked; its texts were looked at.
         actor: who asks.
         target: whom it names, as far as the server knows; a member need not be known otherwise.
+        seqs: of the messages that a purge is about: stored, and not deleted.
         now_ms: the wall clock.
 
     Raises:
@@ -126,12 +147,13 @@ def order_governance(
             `bad_request`; the log is as it was.
     """
     rank = rank_of(state.roster.role_of(actor.user_id), actor.server_role)
-    case = _Case(state, actor, rank, target, state.at_ms(now_ms))
+    case = _Case(state, actor, rank, target, tuple(seqs), state.at_ms(now_ms))
     event = _decide(case, request)
     if event is None:
         return Governed(None, affected=0)
+    affected = len(event.seqs) if isinstance(event, PurgeEvent) else 1
     if isinstance(request, Mod) and request.dry_run:
-        return Governed(None)
+        return Governed(None, affected=affected)
     entry = state.order_change(
         KIND_OF[type(event)],
         by=actor.user_id,
@@ -141,7 +163,7 @@ def order_governance(
         data=msgspec.json.encode(event).decode(),
         now_ms=now_ms,
     )
-    return _apply(state, event, entry)
+    return _apply(state, event, entry)._replace(affected=affected)
 
 
 class _About(Struct, frozen=True):
@@ -155,7 +177,7 @@ _decode_about: Final = msgspec.json.Decoder(_About).decode
 
 def concerned(entry: LogEntry) -> str | None:
     """Whom an event is about: that user's sessions hear of it wherever they are."""
-    if entry.kind not in KINDS or entry.data is None:
+    if entry.kind not in KINDS or entry.kind == KIND_PURGE or entry.data is None:
         return None
     return _decode_about(entry.data).user
 
@@ -243,6 +265,8 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right(request.action, row.kind, case.rank)
             locked = request.action == "lock"
             return None if row.locked == locked else RoomEvent(locked=locked, reason=reason)
+        case "purge":
+            return _purge(case, request, reason)
         case "slow":
             require_right("slow", row.kind, case.rank)
             if request.slow is None:
@@ -282,6 +306,18 @@ def _moderate_person(
             return SanctionEvent(user=user_id, name=name, action=request.action, until=until, reason=reason)
         case _:
             raise AssertionError(request.action)
+
+
+def _purge(case: _Case, request: Mod, reason: Omitted) -> PurgeEvent | None:
+    state, user_id = case.state, request.target
+    rank = None
+    if user_id is not None and user_id != case.actor.user_id:
+        server_role = "" if case.target is None else case.target.server_role
+        rank = rank_of(state.roster.role_of(user_id), server_role)
+    require_right("purge", state.row.kind, case.rank, rank)
+    if not case.seqs:
+        return None
+    return PurgeEvent(seqs=case.seqs, user=UNSET if user_id is None else user_id, reason=reason)
 
 
 def _change_role(case: _Case, role: Role | None, member: MemberRow, reason: Omitted) -> RoleEvent | None:
@@ -325,6 +361,8 @@ def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed
             return Governed(entry)
         case SanctionEvent():
             return _sanction(state, event, entry)
+        case PurgeEvent():
+            return Governed(entry)
         case RoomEvent():
             row = state.row
             state.row = replace(

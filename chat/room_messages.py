@@ -103,11 +103,12 @@ class GovernRoom:
     Attributes:
         actor: who asks.
         target: whom the request names, as far as the server knows.
+        seqs: of the messages that are to be purged.
         fields: what its `ok` carries besides.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "target")
+    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "seqs", "target")
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class GovernRoom:
         *,
         actor: Person,
         target: Person | None = None,
+        seqs: Sequence[int] = (),
         fields: Envelope | None = None,
     ) -> None:
         self.peer = peer
@@ -123,6 +125,7 @@ class GovernRoom:
         self.request_id = request.id
         self.actor = actor
         self.target = target
+        self.seqs = seqs
         self.fields: Envelope = {} if fields is None else fields
         self.progress: Progress | None = None
 

@@ -15,7 +15,7 @@ from chat.addresses import address_key
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
-from chat.cursors import MINE_CURSOR, from_cursor
+from chat.cursors import MINE_CURSOR, from_cursor, is_seq, to_cursor
 from chat.direct_rooms import PREFIX as DIRECT_PREFIX
 from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
@@ -25,6 +25,7 @@ from chat.message_desk import MessageDesk, reply_page
 from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
+    PURGED_MAX,
     AnyRequest,
     Create,
     Delete,
@@ -60,13 +61,14 @@ from chat.protocol import (
 )
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
+from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
-from chat.session_requests import govern, join, named_user, subscribe
+from chat.session_requests import govern, join, moderates, named_user, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
-from storage.model import MembershipPage, NewRoom, RoomRow
+from storage.model import MembershipPage, MessageRange, NewRoom, RoomRow
 from storage.store import Store
 
 log = structlog.stdlib.get_logger("chat.session")
@@ -219,9 +221,37 @@ class SessionDesk:
         join(session, request, must_exist=True)
 
     async def _govern(self, session: Session, request: Update | Invite | Mod) -> None:
-        """Find out who somebody is who has no session here, then ask the room."""
+        """Find out who somebody is who has no session here, or what is to be purged, then ask the room."""
         user_id = named_user(request)
-        govern(session, request, None if user_id is None else await self._services.people.find(user_id))
+        target = None if user_id is None else await self._services.people.find(user_id)
+        if isinstance(request, Mod) and request.action == "purge":
+            await self._purge(session, request, target)
+        else:
+            govern(session, request, target)
+
+    async def _purge(self, session: Session, request: Mod, target: Person | None) -> None:
+        """Find a page of the messages that are to go, and have the room delete them by one event."""
+        if request.seqs is not None and not (request.since_ms is None and request.until_ms is None):
+            raise Refused(ErrorCode.BAD_REQUEST, "give seqs or times", field="seqs")
+        after = 0
+        if request.cursor is not None:
+            room, _, seq = from_cursor(request.cursor).partition("~")
+            if room != request.room or not is_seq(seq):
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+            after = int(seq)
+        if not moderates(session, request.room):
+            # Nobody makes the database search who will be refused.
+            await self._messages.inspect(request.room, session.user_id)
+            if not moderates(session, request.room):
+                raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a moderator to do this (purge)")
+        row = await self._services.store.find_room(request.room)
+        if row is None:
+            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+        wanted = MessageRange(request.target, request.since_ms, request.until_ms, request.seqs, after)
+        found = await self._services.store.find_messages(row.room_id, wanted, limit=PURGED_MAX + 1)
+        seqs = found[:PURGED_MAX]
+        fields = {"next": to_cursor(f"{request.room}~{seqs[-1]}")} if len(found) > PURGED_MAX else {}
+        govern(session, request, target, seqs=seqs, fields=fields)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":
@@ -271,7 +301,8 @@ class SessionDesk:
                 row = await services.store.find_room(name)
         if row is None or row.kind != "direct":
             raise Refused(ErrorCode.CONFLICT, "there is another room of this name")
-        govern(session, Invite(id=request.id, room=name, user=user_id), target, _settings(row))
+        invite = Invite(id=request.id, room=name, user=user_id)
+        govern(session, invite, target, fields=_settings(row))
 
     def _count_creation(self, session: Session) -> None:
         """Count a room that is about to be made; one that turns out to exist stays counted.

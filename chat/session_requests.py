@@ -1,5 +1,6 @@
 """The requests that need no waiting: what each one does, once phase and limits have let it through."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
@@ -134,7 +135,7 @@ def _change(session: "Session", request: Change) -> bool:
 
 
 def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
-    """Ask a room to be governed; False when somebody who is not here has to be looked for."""
+    """Ask a room to be governed; False when a user, or messages, have to be looked for."""
     services = session.services
     check_no_nul(
         request.id,
@@ -147,7 +148,7 @@ def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
             raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
     user_id = named_user(request)
     target = None if user_id is None else services.people.here(user_id)
-    if user_id is not None and target is None:
+    if (user_id is not None and target is None) or (isinstance(request, Mod) and request.action == "purge"):
         return False
     govern(session, request, target)
     return True
@@ -167,7 +168,12 @@ def named_user(request: Update | Invite | Mod) -> str | None:
 
 
 def govern(
-    session: "Session", request: Update | Invite | Mod, target: Person | None, fields: Envelope | None = None
+    session: "Session",
+    request: Update | Invite | Mod,
+    target: Person | None,
+    *,
+    seqs: Sequence[int] = (),
+    fields: Envelope | None = None,
 ) -> None:
     """Ask a room to be governed.
 
@@ -175,12 +181,14 @@ def govern(
         session: who asks.
         request: what.
         target: whom it names, as far as the server knows.
+        seqs: of the messages to purge.
         fields: what its `ok` carries besides.
 
     Raises:
         Refused: as `Session.tell_room`.
     """
-    message = GovernRoom(session, request, actor=actor_of(session), target=target, fields=fields)
+    actor = actor_of(session)
+    message = GovernRoom(session, request, actor=actor, target=target, seqs=seqs, fields=fields)
     session.tell_room(request.room, message, control=moderates(session, request.room))
 
 

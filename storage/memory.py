@@ -45,6 +45,7 @@ from storage.model import (
     MemberRow,
     Membership,
     MembershipPage,
+    MessageRange,
     NewRoom,
     PinPage,
     Poisoned,
@@ -236,6 +237,24 @@ class MemoryStore(MemoryAccounts):
         state = room.present.state
         keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
         return StatePage(len(room.log), [state[key] for key in keys])
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+        """See `Store.find_messages`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return []
+        return [
+            entry.seq
+            for entry in room.log
+            if entry.kind == "message"
+            and entry.body is not None
+            and entry.seq > wanted.after
+            and wanted.author in {None, entry.by}
+            and (wanted.since_ms is None or entry.at_ms >= wanted.since_ms)
+            and (wanted.until_ms is None or entry.at_ms < wanted.until_ms)
+            and (wanted.seqs is None or entry.seq in wanted.seqs)
+        ][:limit]
 
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int

@@ -48,6 +48,8 @@ class Projections:
                 root.thread_count += 1
                 root.thread_last = entry.seq
             return ()
+        if entry.kind == "purge":
+            return self._purge(entry)
         if entry.kind not in {"edit", "delete", "react", "pin", "state"}:
             return ()
         fields = _fields_of(entry)
@@ -67,11 +69,26 @@ class Projections:
         elif entry.kind == "pin":
             facts.pin_seq = None if fields.get("remove") else entry.seq
         else:
-            facts.delete_seq, facts.pin_seq = entry.seq, None
-            for emoji, _ in self._reactions.pop(seq, {}):
-                self._first.pop((seq, emoji), None)
-            return (seq, *facts.edits)
+            return self._delete(seq, entry.seq)
         return ()
+
+    def _purge(self, entry: LogEntry) -> Sequence[int]:
+        if entry.data is None or not entry.data.startswith("{"):
+            return ()
+        seqs = cast("dict[str, list[int]]", json.loads(entry.data)).get("seqs")
+        gone: list[int] = []
+        for seq in seqs if isinstance(seqs, list) else ():
+            before = self._facts.get(seq, _Facts()).delete_seq
+            gone += self._delete(seq, entry.seq if before is None else before)
+        return gone
+
+    def _delete(self, seq: int, delete_seq: int) -> Sequence[int]:
+        """Take note that a message is gone; the seqs of its texts."""
+        facts = self._facts.setdefault(seq, _Facts())
+        facts.delete_seq, facts.pin_seq = delete_seq, None
+        for emoji, _ in self._reactions.pop(seq, {}):
+            self._first.pop((seq, emoji), None)
+        return (seq, *facts.edits)
 
     def _set(self, entry: LogEntry, fields: dict[str, object]) -> None:
         key, version = cast("str", fields["key"]), cast("int", fields["version"])

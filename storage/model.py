@@ -177,6 +177,24 @@ class SanctionRow(NamedTuple):
     seq: int
 
 
+class MessageRange(NamedTuple):
+    """Which of a room's messages are wanted; all conditions hold together.
+
+    Attributes:
+        author: by this user; None: by anybody.
+        since_ms: at this time or later.
+        until_ms: before this time.
+        seqs: among these; None: among all. Not together with times.
+        after: above this seq.
+    """
+
+    author: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    seqs: Sequence[int] | None = None
+    after: int = 0
+
+
 class AuditRow(NamedTuple):
     """An act of somebody upon somebody else, or upon a room.
 

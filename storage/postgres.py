@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import audit, projections, rooms, search_index
+from storage import audit, messages, projections, rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, Tx
 from storage.errors import Conflict, Unavailable
@@ -21,6 +21,7 @@ from storage.model import (
     LogEntry,
     MemberRow,
     MembershipPage,
+    MessageRange,
     NewRoom,
     PinPage,
     ReactionRow,
@@ -153,6 +154,12 @@ class PostgresStore(PostgresAccounts):
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
         return await self._database.read(find_cids, room_id, user_id, cids, timeout_s=self._read_s)
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+        """See `Store.find_messages`."""
+        return await self._database.read(
+            messages.find_messages, room_id, wanted, limit, timeout_s=self._read_s
+        )
 
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int

@@ -19,6 +19,7 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessageRange,
     NewRoom,
     PinPage,
     ReactionRow,
@@ -128,6 +129,10 @@ class Store(AccountStore, Protocol):
         self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
     ) -> StatePage:
         """The shared state by key, those after `after`, or one key."""
+        ...
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+        """Seqs of a room's messages that were not deleted, in order."""
         ...
 
     async def list_audit(

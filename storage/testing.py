@@ -18,6 +18,7 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessageRange,
     NewRoom,
     NewUser,
     PinPage,
@@ -150,6 +151,12 @@ class FaultyStore:
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
         return await self._call("find_cids", lambda: self.store.find_cids(room_id, user_id, cids))
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+        """See `Store.find_messages`."""
+        return await self._call(
+            "find_messages", lambda: self.store.find_messages(room_id, wanted, limit=limit)
+        )
 
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int

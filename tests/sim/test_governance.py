@@ -331,3 +331,103 @@ async def test_a_try_changes_nothing() -> None:
         tried = await ann.request("mod", room="tea", action="ban", target=bob.user_id, dry_run=True)
         assert (tried["affected"], "audit" in tried) == (1, False)
         await bob.request("send", room="tea", cid="1", body="still here")
+
+
+# -- purging ---------------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_a_purge_deletes_all_of_a_user_and_nothing_else(codec: Codec) -> None:
+    """By one event a page, of which everybody hears; who comes later sees places without texts."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob, cyd = await sim.join("tea", "ann", "bob", "cyd", codec=codec)
+        for number in range(3):
+            await bob.request("send", room="tea", cid=str(number), body=f"spam {number}")
+            await cyd.request("send", room="tea", cid=str(number), body=f"talk {number}")
+        tried = await ann.request("mod", room="tea", action="purge", target=bob.user_id, dry_run=True)
+        assert (tried["affected"], "audit" in tried) == (3, False)
+        done = await ann.request("mod", room="tea", action="purge", target=bob.user_id, reason="spam")
+        assert (done["affected"], done["audit"], "next" in done) == (3, "tea:7", False)
+        event = await cyd.expect("event", kind="purge")
+        assert (event["seqs"], event["user"], event["reason"]) == ([1, 3, 5], bob.user_id, "spam")
+        page = items(await cyd.request("history", room="tea", fold=True))
+        assert [(item["seq"], item["body"], item.get("deleted")) for item in page] == [
+            (1, None, True),
+            (2, "talk 0", None),
+            (3, None, True),
+            (4, "talk 1", None),
+            (5, None, True),
+            (6, "talk 2", None),
+        ]
+        late = await cyd.request("subscribe", room="tea")
+        events = late["events"]
+        assert isinstance(events, list)
+        assert [event.get("body") for event in events] == [
+            None,
+            "talk 0",
+            None,
+            "talk 1",
+            None,
+            "talk 2",
+            None,
+        ]
+        again = await ann.request("mod", room="tea", action="purge", target=bob.user_id)
+        assert (again["affected"], "audit" in again) == (0, False)
+
+
+@virtual_time
+async def test_a_purge_goes_on_page_by_page() -> None:
+    """Each of five hundred; a cursor of another room is none."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        for number in range(620):
+            await bob.send("send", room="tea", cid=str(number), body="spam")
+        await bob.request("ping")
+        await bob.request("send", room="tea", cid="last", body="spam")
+        first = await ann.request("mod", room="tea", action="purge", target=bob.user_id)
+        assert first["affected"] == 500
+        second = await ann.request(
+            "mod", room="tea", action="purge", target=bob.user_id, cursor=first["next"]
+        )
+        assert (second["affected"], "next" in second) == (121, False)
+        await ann.request("create", room="other")
+        for cursor in (first["next"], "x"):
+            refused = await ann.refused("mod", room="other", action="purge", cursor=cursor)
+            assert (refused["code"], refused["field"]) == ("bad_cursor", "cursor")
+
+
+@virtual_time
+async def test_messages_of_a_time_or_at_their_places_are_purged() -> None:
+    """Whoever wrote them; seqs that are no messages are left out."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        times: list[object] = []
+        for number in range(4):
+            answer = await bob.request("send", room="tea", cid=str(number), body=f"{number}")
+            times.append(answer["at"])
+            await trio.sleep(1.0)
+        await ann.request("mod", room="tea", action="purge", since_ms=times[1], until_ms=times[2])
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [2]
+        await ann.request("mod", room="tea", action="purge", seqs=[5, 4, 1, 99])
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [1, 4]
+        both_ways = await ann.refused("mod", room="tea", action="purge", seqs=[1], since_ms=0)
+        assert (both_ways["code"], both_ways["field"]) == ("bad_request", "seqs")
+
+
+@virtual_time
+async def test_who_does_not_moderate_purges_nothing() -> None:
+    """Not even what is his own that way; outsiders of a private room learn nothing."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        await bob.request("send", room="tea", cid="1", body="mine")
+        assert (await bob.refused("mod", room="tea", action="purge", target=bob.user_id))[
+            "code"
+        ] == "forbidden"
+        await private_room(ann)
+        assert (await bob.refused("mod", room="den", action="purge"))["code"] == "room_not_found"
+        assert (await bob.refused("mod", room="nowhere", action="purge"))["code"] == "room_not_found"
+        owner = await ann.request("mod", room="tea", action="role", target=bob.user_id, role="moderator")
+        assert owner["affected"] == 1
+        refused = await bob.refused("mod", room="tea", action="purge", target=ann.user_id)
+        assert refused["code"] == "forbidden"

@@ -147,6 +147,15 @@ class SearchContract:
         assert await is_hidden(store, "secret", user="u_bob")
         assert await seqs(store, "tea", room=None, user="u_bob") == [1]
 
+    async def test_what_was_purged_is_not_found(self, store: Store) -> None:
+        """Whether the index has followed or not."""
+        room = await said(store, "tea one", "tea two", "tea three")
+        await store.append([changed(room, 4, "purge", '{"seqs":[1,3]}')])
+
+        assert await seqs(store, "tea") == [2]
+        await index(store, room)
+        assert await seqs(store, "tea") == [2]
+
     async def test_who_is_banned_finds_nothing_until_the_ban_ends(self, store: Store) -> None:
         """Neither in the room nor everywhere; others do, and who is only muted does."""
         room = await said(store, "tea")

@@ -85,6 +85,7 @@ CHANGES: Mapping[str, str] = {
     "react": '{"of":2,"emoji":"x"}',
     "pin": '{"of":2}',
     "state": '{"key":"k","value":{"a":[1]},"version":1}',
+    "purge": '{"seqs":[1,3]}',
 }
 
 GOVERNING: Mapping[str, tuple[str, str]] = {

@@ -6,7 +6,19 @@ from typing import Literal, cast
 
 import pytest
 
-from storage import Database, Tx, accounts, append, audit, history, projections, rooms, search, search_index
+from storage import (
+    Database,
+    Tx,
+    accounts,
+    append,
+    audit,
+    history,
+    messages,
+    projections,
+    rooms,
+    search,
+    search_index,
+)
 from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
@@ -107,6 +119,10 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
+    "messages.first_since": (messages.FIRST_SINCE, ["1", "5000"]),
+    "messages.find": (messages.FIND, ["1", "100", "5000", "50"]),
+    "messages.find_of": (messages.FIND_OF, ["1", "100", "5000", "50", "u_5"]),
+    "messages.find_seqs": (messages.FIND_SEQS, ["1", "{1,2,3}", "u_5"]),
     "accounts.find_users": (accounts.FIND_USERS, ["{u_5,u_6}"]),
     "accounts.find_account": (accounts.FIND_ACCOUNT, ["user5"]),
     "accounts.set_password": (accounts.SET_PASSWORD, ["u_5", "user5", "x", "y"]),
