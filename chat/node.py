@@ -24,6 +24,7 @@ from chat.gateway import Gateway, GatewayLimits
 from chat.greeting import WELCOME_ROOMS, Greeter, GreetingServices
 from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
+from chat.house import House
 from chat.issuers import Issuers
 from chat.metrics import Metrics
 from chat.node_figures import publish_figures
@@ -148,6 +149,12 @@ class Node:
             creates=_rate(config, "create"),
         )
         self._people = People(self.ledger.sessions_of, store)
+        self._house = House(
+            sessions=lambda: self.sessions,
+            sessions_of=self.ledger.sessions_of,
+            flusher=self.transport.flusher,
+            now_ms=now_ms,
+        )
         self.passwords = Passwords(
             memory_bytes=config.password_memory_bytes,
             threads=config.password_threads,
@@ -199,11 +206,13 @@ class Node:
                 now_ms=self._now_ms,
                 successor=self.rooms.hand_on,
                 sessions_of=self.ledger.sessions_of,
+                house=self._house,
                 tail_events=config.room_tail_events,
                 members_max=config.room_members_max,
                 activation_s=config.request_timeout_s / 2,
             )
         )
+        await self._house.open(self.store)
         authenticator = await open_authenticator(
             self.store,
             guests=config.guests_allowed,
@@ -284,6 +293,7 @@ class Node:
             GreetingServices(
                 authenticator=authenticator,
                 presence=presence,
+                house=self._house,
                 server={"name": "parley", "version": installed_version("parley"), "node": config.node},
                 limits=config.public_limits(),
                 heartbeat_s=config.heartbeat_s,
@@ -322,6 +332,7 @@ class Node:
             topics=self.topics,
             presence=presence,
             people=self._people,
+            house=self._house,
             ledger=self.ledger,
             limits=SessionLimits(
                 frames=_rate(config, "frame"),

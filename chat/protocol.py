@@ -19,6 +19,8 @@ SUBPROTOCOL_JSON: Final = "parley.v1.json"
 BODY_MAX_BYTES: Final = 8192
 TTL_MAX_S: Final = 10 * 366 * 86_400.0
 """Of a sanction: longer is for ever, which needs no number."""
+SERVER_ROOM: Final = "sys.server"
+"""The room of what is done server-wide (`chat.house`); names that begin so are nobody's to choose."""
 PURGED_MAX: Final = 500
 """Messages that one request deletes: an event of some kilobytes, a transaction of some milliseconds."""
 EMOJIS_MAX: Final = 20
@@ -293,21 +295,24 @@ class Invite(Request, frozen=True, tag="invite"):
     user: UserId
 
 
-ModAction = Literal["kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow", "purge"]
+ModAction = Literal[
+    "kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow", "purge", "announce"
+]
 
 
 class Mod(Request, frozen=True, tag="mod"):
-    """Moderate a room: do something to somebody there, to messages, or to the room.
+    """Moderate a room, or without one the server: do something to somebody, to messages, or to the room.
 
     What is purged: messages by `target`, of the time from `since_ms` to `until_ms`, or among `seqs`; a page
     of them a request, and `cursor` goes on.
     """
 
-    room: RoomName
     action: ModAction
+    room: RoomName = SERVER_ROOM
     target: UserId | None = None
     role: Literal["owner", "moderator", "member"] | None = None
     slow: SlowS | None = None
+    body: Body | None = None
     ttl: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
     reason: Reason | None = None
     since_ms: TimeMs | None = None

@@ -15,15 +15,16 @@ import trio
 
 from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
+from chat.house import WHERE, House
 from chat.measures import Counts
 from chat.peers import Broadcast
 from chat.presence_port import PresencePort
-from chat.protocol import Envelope, Leave, Mod, event, notice, ok
+from chat.protocol import SERVER_ROOM, Envelope, Leave, Mod, event, notice, ok
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
-from chat.room_governance import concerned, order_governance
+from chat.room_governance import KINDS_OF_PEOPLE, concerned, order_governance
 from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
@@ -41,6 +42,7 @@ from chat.room_messages import (
     WatchMembers,
 )
 from chat.room_state import Known, RoomState
+from chat.sanctions import Sanctions
 from chat.topic import Topic, Topics
 from storage.errors import Unavailable
 from storage.model import (
@@ -83,6 +85,7 @@ class RoomServices:
         tail_events: entries a room keeps in memory beyond what is not stored yet.
         members_max: members a room takes.
         sessions_of: a user's sessions on this node.
+        house: what holds server-wide.
         activation_s: how long an activation waits for a database that is away.
     """
 
@@ -94,6 +97,7 @@ class RoomServices:
     now_ms: Callable[[], int]
     successor: Callable[[str, RoomMessage], None]
     sessions_of: Callable[[str], Sequence[Member]]
+    house: House
     tail_events: int
     members_max: int
     activation_s: float
@@ -157,6 +161,9 @@ class Room(Actor[RoomMessage]):
         self._topic = topic
         services.counts.rooms_activated += 1
         topic.staff = state.roster.staff()
+        if self.name == SERVER_ROOM:
+            services.house.sanctions = Sanctions(activation.sanctions, WHERE)
+            state.roster.sanctions = services.house.sanctions
         self._catch_topic_up(state, topic)
         self._found_from = state.head_seq + 1 - len(state.tail)
         for seq in state.unannounced_voids():
@@ -374,12 +381,14 @@ class Room(Actor[RoomMessage]):
         """Deliver an event to the subscribers, and to whomever it is about."""
         message = self._broadcast(state, entry)
         topic.publish(message, entry.seq)
-        if entry.kind in GOVERNING_KINDS:
+        if entry.kind in KINDS_OF_PEOPLE:
             user_id = concerned(entry)
             for session in () if user_id is None else self._services.sessions_of(user_id):
                 if session not in topic:
                     # Not as an event, which would be out of the order of what the session has received.
                     session.reply(notice(message.envelope))
+        if self.name == SERVER_ROOM:
+            self._services.house.hear(message.envelope)
 
     def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
         self._services.counts.events += 1

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.message_facts import KIND_PURGE
-from chat.protocol import Invite, Leave, Mod, Update
+from chat.protocol import SERVER_ROOM, Invite, Leave, Mod, Update
 from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
 from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
@@ -71,16 +71,25 @@ class PurgeEvent(Struct, frozen=True, kw_only=True):
     reason: Omitted = UNSET
 
 
-GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent
+class AnnounceEvent(Struct, frozen=True, kw_only=True):
+    """Something that all are told; no message: nobody answers it, and it is not unread."""
+
+    body: str
+
+
+GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent | AnnounceEvent
 KIND_OF: Final[dict[type[GoverningEvent], str]] = {
     MemberEvent: "member",
     RoleEvent: "role",
     SanctionEvent: "sanction",
     RoomEvent: "room",
     PurgeEvent: KIND_PURGE,
+    AnnounceEvent: "announce",
 }
+SERVER_ACTIONS: Final = frozenset({"ban", "unban", "mute", "unmute", "announce"})
 KINDS: Final = frozenset(KIND_OF.values())
 """Events that govern; where the database refuses one for ever, the room is not what it took itself for."""
+KINDS_OF_PEOPLE: Final = frozenset({"member", "role", "sanction"})
 _KIND_OF_SANCTION: Final[dict[str, SanctionKind]] = {
     "ban": "ban",
     "unban": "ban",
@@ -177,7 +186,7 @@ _decode_about: Final = msgspec.json.Decoder(_About).decode
 
 def concerned(entry: LogEntry) -> str | None:
     """Whom an event is about: that user's sessions hear of it wherever they are."""
-    if entry.kind not in KINDS or entry.kind == KIND_PURGE or entry.data is None:
+    if entry.kind not in KINDS_OF_PEOPLE or entry.data is None:
         return None
     return _decode_about(entry.data).user
 
@@ -188,6 +197,8 @@ def concerned(entry: LogEntry) -> str | None:
 def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
     """The event; None: it is so already."""
     state = case.state
+    if state.name == SERVER_ROOM and not (isinstance(request, Mod) and request.action in SERVER_ACTIONS):
+        raise Refused(ErrorCode.BAD_REQUEST, "that is not done to a whole server", field="action")
     if isinstance(request, Invite) and state.row.kind == "direct":
         return _complete_pair(case, request.user)
     if case.rank is Rank.NOBODY:
@@ -237,7 +248,7 @@ def _invite(case: _Case, user_id: str) -> MemberEvent | None:
     if user_id in state.members:
         return None
     target = _known(case, user_id, "user")
-    if state.roster.sanction_of(user_id, "ban", case.at_ms) is not None:
+    if state.roster.sanctions.of(user_id, "ban", case.at_ms) is not None:
         raise Refused(ErrorCode.BANNED, "this user is banned: lift the ban first", field="user")
     state.roster.require_place()
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
@@ -265,6 +276,11 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right(request.action, row.kind, case.rank)
             locked = request.action == "lock"
             return None if row.locked == locked else RoomEvent(locked=locked, reason=reason)
+        case "announce":
+            require_right("announce", row.kind, case.rank)
+            if request.body is None:
+                raise Refused(ErrorCode.BAD_REQUEST, "say what", field="body")
+            return AnnounceEvent(body=request.body)
         case "purge":
             return _purge(case, request, reason)
         case "slow":
@@ -296,7 +312,7 @@ def _moderate_person(
             return _change_role(case, request.role, _require_target(member, user_id), reason)
         case "unban" | "unmute":
             kind = _KIND_OF_SANCTION[request.action]
-            row = state.roster.sanction_of(user_id, kind, case.at_ms)
+            row = state.roster.sanctions.of(user_id, kind, case.at_ms)
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{user_id} is under no {kind} here", field="target")
             return SanctionEvent(user=user_id, name=row.name, action=request.action, reason=reason)
@@ -361,7 +377,7 @@ def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed
             return Governed(entry)
         case SanctionEvent():
             return _sanction(state, event, entry)
-        case PurgeEvent():
+        case PurgeEvent() | AnnounceEvent():
             return Governed(entry)
         case RoomEvent():
             row = state.row
@@ -380,10 +396,10 @@ def _sanction(state: RoomState, event: SanctionEvent, entry: LogEntry) -> Govern
     roster = state.roster
     kind = _KIND_OF_SANCTION[event.action]
     if event.action in {"unban", "unmute"}:
-        roster.lift(event.user, kind)
+        roster.sanctions.lift(event.user, kind)
         return Governed(entry)
     until_ms = None if event.until is UNSET else event.until
     reason = None if event.reason is UNSET else event.reason
-    roster.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
+    roster.sanctions.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
     gone = roster.drop(event.user) if kind == "ban" else None
     return Governed(entry, left=None if gone is None else event.user)

@@ -162,7 +162,7 @@ class RoomState:
         if user_id in self.members:
             return
         # Also of a private room: who was thrown out knows it.
-        self.roster.require_free(user_id, "ban", self.at_ms(now_ms))
+        self.roster.sanctions.require_free(user_id, "ban", self.at_ms(now_ms))
         if self.row.kind != "public":
             raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
 
@@ -192,7 +192,7 @@ class RoomState:
         Raises:
             Refused: `muted`, `locked`.
         """
-        self.roster.require_free(member.user_id, "mute", now_ms)
+        self.roster.sanctions.require_free(member.user_id, "mute", now_ms)
         if self.row.locked and member.role == "member":
             raise Refused(ErrorCode.LOCKED, "only moderators write in this room now")
 

@@ -16,8 +16,7 @@ from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
 from chat.cursors import MINE_CURSOR, from_cursor, is_seq, to_cursor
-from chat.direct_rooms import PREFIX as DIRECT_PREFIX
-from chat.direct_rooms import direct_room_name
+from chat.direct_rooms import RESERVED, direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.greeting import Greeter, own_rooms
 from chat.measures import Counts
@@ -207,7 +206,7 @@ class SessionDesk:
             join(session, request)
             return
         session.require_place(request.room)
-        if request.room.startswith(DIRECT_PREFIX):
+        if request.room.startswith(RESERVED):
             # It is there, or nobody may make it by this name.
             join(session, request)
             return
@@ -260,8 +259,8 @@ class SessionDesk:
         room = request.room
         if request.user is not None:
             raise Refused(ErrorCode.BAD_REQUEST, "only a direct room is with a user", field="user")
-        if room is None or room.startswith(DIRECT_PREFIX):
-            what = "say which" if room is None else f"names from {DIRECT_PREFIX} on are direct rooms'"
+        if room is None or room.startswith(RESERVED):
+            what = "say which" if room is None else f"names that begin with {' or '.join(RESERVED)} are taken"
             raise Refused(ErrorCode.BAD_REQUEST, what, field="room")
         check_no_nul(request.id, topic=request.topic)
         if request.language not in LANGUAGES:

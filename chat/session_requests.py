@@ -128,6 +128,8 @@ def _change(session: "Session", request: Change) -> bool:
     wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
     if wait_s:
         raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
+    if not isinstance(request, Delete):
+        services.house.require_voice(session.user_id)
     if request.retry and request.cid is not None:
         return False
     session.tell_room(request.room, command)
@@ -141,6 +143,7 @@ def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
         request.id,
         topic=request.topic if isinstance(request, Update) else None,
         reason=request.reason if isinstance(request, Mod) else None,
+        body=request.body if isinstance(request, Mod) else None,
     )
     if not moderates(session, request.room):
         wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())

@@ -53,6 +53,7 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
     Stored,
 )
@@ -121,10 +122,13 @@ class MemoryStore(MemoryAccounts):
             created_at_ms=room.created_at_ms,
             language=room.language,
         )
-        creator = MemberRow(room.created_by, room.creator_name, room.creator_role, room.created_at_ms, 0)
         self._ids[room.name] = room_id
-        stored = self._rooms[room_id] = StoredRoom(row, members={creator.user_id: StoredMember(creator, 0)})
-        self._index_member(stored, creator.user_id)
+        stored = self._rooms[room_id] = StoredRoom(row)
+        if room.creator_role is not None:
+            user_id = room.created_by
+            creator = MemberRow(user_id, room.creator_name, room.creator_role, room.created_at_ms, 0)
+            stored.members[user_id] = StoredMember(creator, 0)
+            self._index_member(stored, user_id)
         return row
 
     async def find_room(self, name: str) -> RoomRow | None:
@@ -237,6 +241,12 @@ class MemoryStore(MemoryAccounts):
         state = room.present.state
         keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
         return StatePage(len(room.log), [state[key] for key in keys])
+
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        return [] if room is None else [room.sanctions[key] for key in sorted(room.sanctions)]
 
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
         """See `Store.find_messages`."""

@@ -8,7 +8,7 @@ from storage.audit_chain import chain_hash
 from storage.memory_room import StoredMember, StoredRoom
 from storage.model import AuditRow, LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
-KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge"})
+KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge", "announce"})
 
 
 class _Data(TypedDict, total=False):
@@ -39,8 +39,8 @@ def govern(room: StoredRoom, entry: LogEntry) -> None:
         action = "delete"
         of = data.get("of", 0)
         target = room.log[of - 1].by if 0 < of <= len(room.log) else None
-    elif entry.kind == "purge":
-        action = "purge"
+    elif entry.kind in {"purge", "announce"}:
+        action = entry.kind
     elif target is None:
         return
     elif entry.kind == "member":

@@ -135,7 +135,11 @@ class RoomRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRoom:
-    """A room to create; its creator becomes the first member in the same transaction."""
+    """A room to create; its creator becomes the first member in the same transaction.
+
+    Attributes:
+        creator_role: None: nobody becomes a member.
+    """
 
     name: str
     kind: RoomKind
@@ -146,7 +150,7 @@ class NewRoom:
     creator_name: str
     created_at_ms: int
     language: str = "simple"
-    creator_role: Role = "owner"
+    creator_role: Role | None = "owner"
 
 
 class MemberRow(NamedTuple):

@@ -28,6 +28,7 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
     Stored,
 )
@@ -154,6 +155,10 @@ class PostgresStore(PostgresAccounts):
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
         return await self._database.read(find_cids, room_id, user_id, cids, timeout_s=self._read_s)
+
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        return await self._database.read(rooms.list_sanctions, room_id, timeout_s=self._read_s)
 
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
         """See `Store.find_messages`."""

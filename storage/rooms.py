@@ -103,15 +103,16 @@ async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
     )
     if row is None:
         raise Conflict(f"a room {room.name!r} exists already")
-    await tx.execute(
-        INSERT_CREATOR,
-        row,
-        room.created_by,
-        room.creator_name,
-        room.created_at_ms,
-        room.name,
-        room.creator_role,
-    )
+    if room.creator_role is not None:
+        await tx.execute(
+            INSERT_CREATOR,
+            row,
+            room.created_by,
+            room.creator_name,
+            room.created_at_ms,
+            room.name,
+            room.creator_role,
+        )
     return RoomRow(
         room_id=row,
         name=room.name,
@@ -154,7 +155,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     await tx.execute(WRITE_EPOCH, room_id, *start, at_ms, [epoch for epoch, _ in epochs])
     members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
     state = await tx.fetch_as(StateRow, ALL_STATE, room_id)
-    sanctions = await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
+    sanctions = await list_sanctions(tx, room_id)
     return Activation(
         room=room,
         epoch=epoch,
@@ -167,6 +168,11 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
         state=state,
         sanctions=sanctions,
     )
+
+
+async def list_sanctions(tx: Tx, room_id: RoomId) -> Sequence[SanctionRow]:
+    """A room's sanctions, ended ones included, by user."""
+    return await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
 
 
 async def list_members(tx: Tx, room_id: RoomId, after: str | None, limit: int) -> Sequence[MemberRow]:

@@ -26,6 +26,7 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
 )
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
@@ -129,6 +130,10 @@ class Store(AccountStore, Protocol):
         self, room_id: RoomId, *, key: str | None, after: str | None, limit: int
     ) -> StatePage:
         """The shared state by key, those after `after`, or one key."""
+        ...
+
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """All that is imposed in a room, ended ones included, by user."""
         ...
 
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:

@@ -27,6 +27,7 @@ from storage.model import (
     Revocation,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
     Stranger,
     TokenInfo,
@@ -151,6 +152,10 @@ class FaultyStore:
     async def find_cids(self, room_id: RoomId, user_id: str, cids: Sequence[str]) -> Mapping[str, KnownCid]:
         """See `Store.find_cids`."""
         return await self._call("find_cids", lambda: self.store.find_cids(room_id, user_id, cids))
+
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        return await self._call("list_sanctions", lambda: self.store.list_sanctions(room_id))
 
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
         """See `Store.find_messages`."""

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import ActorSystem, open_system
 from chat.codec import MSGPACK, Codec
+from chat.house import House
 from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
 from chat.protocol import Leave
@@ -310,6 +311,12 @@ class Bench:
                 now_ms=self.now_ms,
                 successor=self.rooms.hand_on,
                 sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
+                house=House(
+                    sessions=lambda: self.peers,
+                    sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
+                    flusher=self.flusher,
+                    now_ms=self.now_ms,
+                ),
                 tail_events=times.tail_events,
                 members_max=times.members_max,
                 activation_s=times.activation_s,
