@@ -47,6 +47,7 @@ from storage.model import MembershipPage as MembershipPage
 from storage.model import NewRoom as NewRoom
 from storage.model import NewUser as NewUser
 from storage.model import PinPage as PinPage
+from storage.model import PointerMove as PointerMove
 from storage.model import Poisoned as Poisoned
 from storage.model import ReactionCount as ReactionCount
 from storage.model import ReactionRow as ReactionRow
@@ -119,6 +120,7 @@ __all__ = [
     "NewUser",
     "OnReceipts",
     "PinPage",
+    "PointerMove",
     "Poisoned",
     "PostgresStore",
     "ReactionCount",

@@ -28,6 +28,7 @@ from storage.memory_room import (
     void_of,
 )
 from storage.model import (
+    UNREAD_MAX,
     Activation,
     Entry,
     EpochStart,
@@ -42,6 +43,7 @@ from storage.model import (
     MembershipPage,
     NewRoom,
     PinPage,
+    PointerMove,
     Poisoned,
     ReactionRow,
     Receipt,
@@ -257,6 +259,21 @@ class MemoryStore(MemoryAccounts):
             pages[user_id] = membership_page([_membership(by_name[name], user_id) for name in names], limit)
         return pages
 
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        await trio.lowlevel.checkpoint()
+        pointers: dict[tuple[RoomId, str], int] = {}
+        for room_id, user_id, seq in moves:
+            room = self._rooms.get(room_id)
+            member = None if room is None else room.members.get(user_id)
+            if room is None or member is None:
+                continue
+            if member.row.read_seq < seq <= len(room.log):
+                member.row = member.row._replace(read_seq=seq)
+                member.read_n = room.log[seq - 1].n
+            pointers[room_id, user_id] = member.row.read_seq
+        return pointers
+
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`. Every language is `simple` here."""
         await trio.lowlevel.checkpoint()
@@ -344,14 +361,16 @@ class MemoryStore(MemoryAccounts):
 def _membership(room: StoredRoom, user_id: str) -> Membership:
     head = room.log[-1] if room.log else None
     member = room.members[user_id]
+    read_seq = member.row.read_seq
+    own = sum(entry.kind == "message" and entry.by == user_id for entry in room.log[read_seq:])
     return Membership(
         room.row.name,
         room.epoch,
         head.seq if head else 0,
-        head.n if head else 0,
         member.row.role,
-        member.row.read_seq,
-        member.read_n,
+        read_seq,
+        max(0, (head.n if head else 0) - member.read_n - min(own, UNREAD_MAX)),
+        room.present.count_mentions(user_id, read_seq),
     )
 
 

@@ -7,13 +7,16 @@ would all be equal, and the common one is made once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, NewType
+from typing import Final, Literal, NamedTuple, NewType
 
 RoomId = NewType("RoomId", int)
 """A room's number inside the database; never shown on the wire."""
 
 RoomKind = Literal["public", "private", "direct"]
 Role = Literal["owner", "moderator", "member"]
+
+UNREAD_MAX: Final = 1000
+"""Rows that are counted for one number: a welcome must not read a log because of somebody who never does."""
 
 
 class LogEntry(NamedTuple):
@@ -152,6 +155,14 @@ class MemberRow(NamedTuple):
     role: Role
     joined_at_ms: int
     read_seq: int
+
+
+class PointerMove(NamedTuple):
+    """A read pointer to move: this user has read this room up to `seq`."""
+
+    room_id: RoomId
+    user_id: str
+    seq: int
 
 
 class EpochStart(NamedTuple):
@@ -310,15 +321,23 @@ class StatePage(NamedTuple):
 
 
 class Membership(NamedTuple):
-    """One room of one user, for the welcome."""
+    """One room of one user, for the welcome.
+
+    Attributes:
+        unread: messages after the read pointer, without the user's own. Of these no more than `UNREAD_MAX`
+            are known, so that it is too high for who has written more since; it is one too high for each
+            message that became `void`.
+        mentions: how many of the first `UNREAD_MAX` messages after the pointer that mention the user, or
+            everybody, are somebody else's.
+    """
 
     room: str
     epoch: int
     head_seq: int
-    head_n: int
     role: Role
     read_seq: int
-    read_n: int
+    unread: int
+    mentions: int
 
 
 class MembershipPage(NamedTuple):

@@ -19,6 +19,7 @@ from storage import (
 from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
+from tests.storage.contract_reads import ReadContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
@@ -220,6 +221,7 @@ class StoreContract(
     MemberContract,
     ChangeContract,
     StateContract,
+    ReadContract,
     RoomContract,
     AccountContract,
     SearchContract,

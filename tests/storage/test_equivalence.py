@@ -17,6 +17,7 @@ from storage import (
     HistoryPage,
     LogGap,
     MemoryStore,
+    PointerMove,
     PostgresStore,
     Role,
     RoomId,
@@ -75,15 +76,31 @@ class Look:
     limit: int
 
 
-Op: TypeAlias = Append | Park | TakeOver | Look
+@dataclass(frozen=True)
+class Read:
+    """The user has read a room so far."""
+
+    room: int
+    seq: int
+
+
+Op: TypeAlias = Append | Park | TakeOver | Look | Read
 
 CHANGES: Mapping[str, str] = {
-    "edit": '{"of":1,"version":2}',
+    "edit": '{"of":1,"version":2,"mentions":["u_me","u_x"]}',
     "delete": '{"of":1}',
     "react": '{"of":2,"emoji":"x"}',
     "pin": '{"of":2}',
     "state": '{"key":"k","value":{"a":[1]},"version":1}',
 }
+
+MENTIONS: Mapping[str, str] = {
+    "k": '{"here":true}',
+    "l": '{"mentions":["u_me"]}',
+    "m": '{"mentions":["u_me","u_x"]}',
+    "n": '{"mentions":["u_me"],"here":true}',
+}
+"""Whom a message mentions, by its key; `u_me` is the script's user."""
 
 ROW_OF = st.builds(
     Row,
@@ -100,6 +117,7 @@ OPS: st.SearchStrategy[Op] = st.one_of(
     st.builds(Append, st.lists(ROW_OF, min_size=1, max_size=6).map(tuple), st.booleans()),
     st.builds(Park, ROW_OF),
     st.builds(TakeOver, st.sampled_from(ROOMS)),
+    st.builds(Read, st.sampled_from(ROOMS), st.integers(0, 12)),
     st.builds(
         Look,
         st.sampled_from(ROOMS),
@@ -170,6 +188,10 @@ class Player:
                 await self.take_over(op.room)
             case Look():
                 await self.look(op)
+            case Read():
+                room_id = self.ids[op.room]
+                pointers = await self.store.move_pointers([PointerMove(room_id, self.user, op.seq)])
+                self.answers.append(list(pointers.values()))
             case _:
                 assert_never(op)
 
@@ -190,7 +212,7 @@ class Player:
                         room_id,
                         seq,
                         row.kind,
-                        CHANGES[row.kind],
+                        self.mine(CHANGES[row.kind]),
                         body=row.body if row.kind == "edit" else None,
                         by=self.user,
                         cid=row.key,
@@ -200,8 +222,14 @@ class Player:
             elif row.kind == "event":
                 batch.append(event(room_id, seq, epoch=epoch))
             else:
-                batch.append(message(room_id, seq, epoch=epoch, by=self.user, cid=row.key, body=row.body))
+                by = self.user if row.key in "kl" else "u_x"
+                data = self.mine(MENTIONS.get(row.key, "")) or None
+                batch.append(message(room_id, seq, epoch=epoch, by=by, cid=row.key, body=row.body, data=data))
         return batch
+
+    def mine(self, data: str) -> str:
+        """An event's data with the user's own id."""
+        return data.replace("u_me", self.user)
 
     async def learn(self) -> None:
         """Owners learn their rooms' heads from the log."""

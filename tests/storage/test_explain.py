@@ -57,11 +57,17 @@ FROM generate_series(0, 9999) i, LATERAL (
     SELECT (ARRAY['edit', 'react', 'pin', 'state'])[i % 4 + 1] AS kind
 ) AS k;
 
+INSERT INTO mentions (room_id, seq, user_id, author)
+SELECT room_id, seq, CASE WHEN seq % 9 = 0 THEN '' ELSE 'u_' || seq % 100 END, author
+FROM log WHERE kind = 'message' AND seq % 3 = 0;
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
 """  # noqa: S608  constants only
 
+DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
+"""As the trigger of migration 0005 does."""
 ONE, TWO = "{1}", "{1,2}"
 BOUND = str(history.NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
@@ -95,6 +101,8 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.all_members": (rooms.ALL_MEMBERS, ["1"]),
     "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
+    "rooms.move_pointers": (rooms.MOVE_POINTERS, [TWO, "{u_5,u_6}", TWO]),
+    "mentions.replace": (DELETE_MENTIONS, ["1", "5"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
     "accounts.find_account": (accounts.FIND_ACCOUNT, ["user5"]),
