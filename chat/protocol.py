@@ -258,6 +258,13 @@ class Typing(Request, frozen=True, tag="typing"):
     stop: bool = False
 
 
+class Read(Request, frozen=True, tag="read"):
+    """Say how far one has read a room: the pointer never goes back."""
+
+    room: RoomName
+    seq: Seq
+
+
 class Create(Request, frozen=True, tag="create"):
     """Create a room and own it."""
 
@@ -294,6 +301,7 @@ AnyRequest = (
     | Watch
     | Unwatch
     | Typing
+    | Read
     | Create
 )
 
@@ -324,6 +332,7 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Watch,
         Unwatch,
         Typing,
+        Read,
         Create,
     )
 }
@@ -363,6 +372,11 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
     if retry_after_s is not None:
         envelope["retry_after"] = round(retry_after_s, 3)
     return envelope
+
+
+def has_read(room: str, user_id: str, seq: int) -> Envelope:
+    """Where somebody's read pointer is now."""
+    return {"t": "read", "room": room, "user": user_id, "seq": seq}
 
 
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:

@@ -16,9 +16,10 @@ import trio
 from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
-from chat.peers import Broadcast
+from chat.peers import Broadcast, Peer
 from chat.presence_port import PresencePort
-from chat.protocol import Envelope, event, ok
+from chat.protocol import Envelope, event, has_read, ok
+from chat.read_pointers import ReadPointers
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
@@ -29,6 +30,7 @@ from chat.room_messages import (
     LeaveRoom,
     Member,
     Published,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -69,6 +71,8 @@ BROADCASTS_KEPT: Final = 50
 TWINS_MAX: Final = 16
 """Requests that may wait for one message: each is a client that lost its connection and came back."""
 RETRY_UNSETTLED_S: Final = 0.5
+RECEIPTS_MAX_MEMBERS: Final = 50
+"""Members of a room who hear how far the others have read: it takes as many times as many frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,8 @@ class RoomServices:
     """What every room on this node shares.
 
     Attributes:
+        reads: stores read pointers.
+        sessions_of: a user's sessions on this node.
         now_ms: the wall clock, milliseconds since 1970.
         successor: hand a message to whichever actor has the room's name next.
         tail_events: entries a room keeps in memory beyond what is not stored yet.
@@ -87,6 +93,8 @@ class RoomServices:
     writers: WriterPool[object]
     topics: Topics
     presence: PresencePort
+    reads: ReadPointers
+    sessions_of: Callable[[str], Sequence[Peer]]
     counts: Counts
     now_ms: Callable[[], int]
     successor: Callable[[str, RoomMessage], None]
@@ -191,6 +199,8 @@ class Room(Actor[RoomMessage]):
         After a crash they stay: the next life catches them up. A room that is given up for crashing too often
         is `Rooms`' business.
         """
+        if self._state is not None:
+            self._services.reads.end(self._state.progress)
         if isinstance(reason, Crashed):
             return
         if not self._waits_for_the_database():
@@ -262,6 +272,8 @@ class Room(Actor[RoomMessage]):
                 message.peer.reply(ok(message.request_id, room=self.name))
             case LeaveRoom():
                 self._leave(state, topic, message)
+            case ReadRoom():
+                self._read(state, topic, message)
             case WatchMembers():
                 self._watch(state, message)
             case InspectRoom():
@@ -539,16 +551,51 @@ class Room(Actor[RoomMessage]):
         )
         topic.add(peer)
 
+    def _read(self, state: RoomState, topic: Topic, message: ReadRoom) -> None:
+        """Move a pointer, tell of it at once, and have it stored, for which the answer waits.
+
+        Also a pointer that does not move is stored: it may be one whose storing failed.
+        """
+        user_id = message.peer.user_id
+        reads = self._services.reads
+        reads.require_place(state.row.room_id, user_id)
+        if state.move_read(user_id, message.seq) is not None:
+            self._tell_read(state, topic, user_id)
+        seq = state.members[user_id].read_seq
+        # Last: from here on the worker answers.
+        reads.submit(state.row.room_id, seq, state.progress, message.peer, message.request_id)
+
+    def _tell_read(self, state: RoomState, topic: Topic, user_id: str) -> None:
+        """Tell all sessions of the reader, and in small rooms those of the other members that subscribed.
+
+        Not every subscriber: anybody may subscribe to a public room, and so fifty readers of each message
+        would make fifty frames for each of ten thousand outsiders.
+        """
+        sessions_of = self._services.sessions_of
+        read = Broadcast(has_read(self.name, user_id, state.members[user_id].read_seq))
+        pushed = sum(peer.push_ephemeral(read.frame(peer.encoding_index)) for peer in sessions_of(user_id))
+        if len(state.members) <= RECEIPTS_MAX_MEMBERS:
+            for other in state.members:
+                if other != user_id:
+                    pushed += sum(
+                        peer.push_ephemeral(read.frame(peer.encoding_index))
+                        for peer in sessions_of(other)
+                        if peer in topic
+                    )
+        self._services.counts.ephemeral_deliveries += pushed
+
     @staticmethod
     def _snapshot(state: RoomState, peer: Member) -> Envelope:
         row = state.row
+        member = state.members.get(peer.user_id)
         return {
             "kind": row.kind,
             "topic": row.topic,
             "slow": row.slow_s,
             "strict": row.strict,
             "members": len(state.members),
-            "role": state.role_of(peer.user_id),
+            "role": None if member is None else member.role,
+            "read": None if member is None else member.read_seq,
         }
 
     def _watch(self, state: RoomState, message: WatchMembers) -> None:

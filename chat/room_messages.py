@@ -144,6 +144,15 @@ class LeaveRoom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoom:
+    """Move a member's read pointer."""
+
+    peer: Member
+    request_id: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchMembers:
     """Let presence show the room's members to a watcher."""
 
@@ -211,6 +220,7 @@ RoomCommand = (
     | SubscribeRoom
     | UnsubscribeRoom
     | LeaveRoom
+    | ReadRoom
     | WatchMembers
     | InspectRoom
 )

@@ -418,6 +418,21 @@ class RoomState:
             self._names.remove(user_id, member.name)
         return member
 
+    def move_read(self, user_id: str, seq: int) -> int | None:
+        """Move a member's read pointer to `seq`; where it is now, None when it was there or further already.
+
+        Raises:
+            Refused: `not_member`, or `room_not_found` where the room is not public; `not_found` for a seq
+                that the room does not show.
+        """
+        member = self.require_member(user_id)
+        if seq > self.visible_seq:
+            raise Refused(ErrorCode.NOT_FOUND, f"the room has no seq {seq}", field="seq")
+        if seq <= member.read_seq:
+            return None
+        self.members[user_id] = member._replace(read_seq=seq)
+        return seq
+
     # -- catching up -----------------------------------------------------------------------------------
 
     def catch_up(self, since: tuple[int, int] | None, limit: int) -> CatchUp:

@@ -24,6 +24,7 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Read,
     Room,
     Rooms,
     Search,
@@ -38,7 +39,15 @@ from chat.protocol import (
     ok,
 )
 from chat.reaction_emoji import canonical_emoji
-from chat.room_messages import ChangeRoom, JoinRoom, LeaveRoom, SubscribeRoom, UnsubscribeRoom, WatchMembers
+from chat.room_messages import (
+    ChangeRoom,
+    JoinRoom,
+    LeaveRoom,
+    ReadRoom,
+    SubscribeRoom,
+    UnsubscribeRoom,
+    WatchMembers,
+)
 from chat.session_services import SessionServices
 from chat.session_state import Phase
 from storage.model import FoldedPage
@@ -71,9 +80,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         case Unsubscribe():
             session.tell_room(request.room, UnsubscribeRoom(peer=session, request_id=request.id))
             session.leaving(request.room, request.id)
-        case Leave():
-            # It may be refused: its place is free when the room delivers no more.
-            session.tell_room(request.room, LeaveRoom(peer=session, request_id=request.id))
+        case Leave() | Read():
+            _tell(session, request)
         case Presence():
             session.status = request.status
             session.status_text = request.text
@@ -105,6 +113,15 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             # `Send` has a way of its own; the type checker holds the rest.
             raise AssertionError(request)
     return True
+
+
+def _tell(session: "Session", request: Leave | Read) -> None:
+    if isinstance(request, Read):
+        message: ReadRoom | LeaveRoom = ReadRoom(peer=session, request_id=request.id, seq=request.seq)
+    else:
+        # It may be refused: its place is free when the room delivers no more.
+        message = LeaveRoom(peer=session, request_id=request.id)
+    session.tell_room(request.room, message)
 
 
 def _change(session: "Session", request: Change) -> bool:

@@ -28,7 +28,7 @@ from storage.memory_room import (
     void_of,
 )
 from storage.model import (
-    UNREAD_MAX,
+    COUNTED_MAX,
     Activation,
     Entry,
     EpochStart,
@@ -362,14 +362,15 @@ def _membership(room: StoredRoom, user_id: str) -> Membership:
     head = room.log[-1] if room.log else None
     member = room.members[user_id]
     read_seq = member.row.read_seq
-    own = sum(entry.kind == "message" and entry.by == user_id for entry in room.log[read_seq:])
+    following = room.log[read_seq : read_seq + COUNTED_MAX]
+    own = sum(entry.kind == "message" and entry.by == user_id for entry in following)
     return Membership(
         room.row.name,
         room.epoch,
         head.seq if head else 0,
         member.row.role,
         read_seq,
-        max(0, (head.n if head else 0) - member.read_n - min(own, UNREAD_MAX)),
+        max(0, (head.n if head else 0) - member.read_n - own),
         room.present.count_mentions(user_id, read_seq),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from storage.model import (
-    UNREAD_MAX,
+    COUNTED_MAX,
     FoldedMessage,
     LogEntry,
     ReactionCount,
@@ -96,7 +96,7 @@ class Projections:
             for user in users & {"", user_id}
             if seq > after
         )
-        return sum(author != user_id for _, _, author in found[:UNREAD_MAX])
+        return sum(author != user_id for _, _, author in found[:COUNTED_MAX])
 
     def _set(self, entry: LogEntry, fields: dict[str, object]) -> None:
         key, version = cast("str", fields["key"]), cast("int", fields["version"])

@@ -15,8 +15,8 @@ RoomId = NewType("RoomId", int)
 RoomKind = Literal["public", "private", "direct"]
 Role = Literal["owner", "moderator", "member"]
 
-UNREAD_MAX: Final = 1000
-"""Rows that are counted for one number: a welcome must not read a log because of somebody who never does."""
+COUNTED_MAX: Final = 200
+"""Rows that are looked at for one number: a welcome must not read a log for somebody who never does."""
 
 
 class LogEntry(NamedTuple):
@@ -324,11 +324,10 @@ class Membership(NamedTuple):
     """One room of one user, for the welcome.
 
     Attributes:
-        unread: messages after the read pointer, without the user's own. Of these no more than `UNREAD_MAX`
-            are known, so that it is too high for who has written more since; it is one too high for each
-            message that became `void`.
-        mentions: how many of the first `UNREAD_MAX` messages after the pointer that mention the user, or
-            everybody, are somebody else's.
+        unread: messages after the read pointer, without the user's own as far as they are among the first
+            `COUNTED_MAX` events; it is one too high for each message that became `void`.
+        mentions: messages of others after the pointer whose present text mentions the user, or everybody;
+            `COUNTED_MAX` at most.
     """
 
     room: str

@@ -8,7 +8,7 @@ from storage.epochs import add_epoch
 from storage.errors import Conflict
 from storage.history import ENTRY_COLUMNS
 from storage.model import (
-    UNREAD_MAX,
+    COUNTED_MAX,
     Activation,
     EpochStart,
     LogEntry,
@@ -64,7 +64,7 @@ SELECT user_id, name, role, joined_at_ms, read_seq FROM members
 WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3
 """
 # One index scan a user for the page; then, a room, one look-up for its epoch, one for its head, and two short
-# scans for what is counted after the pointer, each bounded before it is filtered.
+# scans of indexes alone for what is counted after the pointer, each bounded before it is filtered.
 MEMBERSHIPS: Final = f"""
 SELECT u.user_id, m.room_name, r.epoch, coalesce(head.seq, 0), m.role, m.read_seq,
     greatest(0, coalesce(head.n, 0) - m.read_n - own.count), mentioned.count
@@ -78,17 +78,16 @@ LEFT JOIN LATERAL (
     SELECT seq, n FROM log WHERE room_id = m.room_id ORDER BY seq DESC LIMIT 1
 ) AS head ON true
 CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT 1 FROM log
-        WHERE room_id = m.room_id AND author = u.user_id AND kind = 'message' AND seq > m.read_seq
-        LIMIT {UNREAD_MAX}
-    ) AS own
+    SELECT count(*) FILTER (WHERE author = u.user_id AND kind = 'message') FROM (
+        SELECT author, kind FROM log WHERE room_id = m.room_id AND seq > m.read_seq
+        ORDER BY seq LIMIT {COUNTED_MAX}
+    ) AS event
 ) AS own
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE author <> u.user_id) FROM (
         SELECT author FROM mentions
         WHERE room_id = m.room_id AND user_id = ANY (ARRAY['', u.user_id]) AND seq > m.read_seq
-        LIMIT {UNREAD_MAX}
+        LIMIT {COUNTED_MAX}
     ) AS mention
 ) AS mentioned
 ORDER BY u.user_id, m.room_name

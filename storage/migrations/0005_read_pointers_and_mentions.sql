@@ -1,7 +1,9 @@
 -- What is unread: how many messages after the read pointer are not one's own, and how many of them mention one.
 
--- A user's own messages of a room, in order: those after the pointer are not unread. Moderators look here, too.
-CREATE INDEX log_own ON log (room_id, author, seq) WHERE kind = 'message';
+-- With the authors, so that one's own messages after a pointer are counted without a look at the table. An index
+-- by author would give them without the others in between, at a quarter of the price of every append (ADR 12).
+ALTER TABLE log DROP CONSTRAINT log_pkey;
+ALTER TABLE log ADD PRIMARY KEY (room_id, seq) INCLUDE (author, kind);
 
 -- One row for each member whom a message mentions by its present text. A message to `@here` mentions everybody,
 -- so it has one row alone, with the empty user. Nobody is mentioned by himself. There are no foreign keys, as in

@@ -15,12 +15,14 @@ from actors import ActorSystem, open_system
 from chat.codec import MSGPACK, Codec
 from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
+from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.room_messages import (
     InspectRoom,
     JoinRoom,
     LeaveRoom,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -256,6 +258,8 @@ class Bench:
         self.receipts = Receipts(
             self.rooms.tell_control, self.counts, ok_s=Histogram(SECONDS), clock=trio.current_time
         )
+        self.reads = ReadPointers(self.store, rng=Random(1))  # noqa: S311  jitter is no secret
+        self.sessions: list[RecordingPeer] = []
         self.writers = WriterPool[object](
             2,
             self.store,
@@ -269,6 +273,8 @@ class Bench:
                 writers=self.writers,
                 topics=self.topics,
                 presence=cast("PresencePort", self.presence),
+                reads=self.reads,
+                sessions_of=self.sessions_of,
                 counts=self.counts,
                 now_ms=self.now_ms,
                 successor=self.rooms.hand_on,
@@ -284,6 +290,11 @@ class Bench:
         if before is not None:
             before()
         self.receipts.deliver(results)
+        self.reads.committed()
+
+    def sessions_of(self, user_id: str) -> Sequence[RecordingPeer]:
+        """A user's connections."""
+        return [peer for peer in self.sessions if peer.user_id == user_id and not peer.is_closed]
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -311,7 +322,9 @@ class Bench:
 
     def peer(self, user: str = "owner", codec: Codec = MSGPACK) -> RecordingPeer:
         """A connection of a user."""
-        return RecordingPeer(self.flusher, user, self._leave, codec)
+        peer = RecordingPeer(self.flusher, user, self._leave, codec)
+        self.sessions.append(peer)
+        return peer
 
     def _leave(self, peer: Subscriber) -> None:
         for name in ("tea", "other"):
@@ -363,6 +376,12 @@ class Bench:
         """Ask to receive."""
         request_id = self.new_id()
         self.tell(SubscribeRoom(peer=peer, request_id=request_id, since=since, limit=limit), room)
+        return request_id
+
+    def read(self, peer: RecordingPeer, seq: int) -> int:
+        """Ask to move the read pointer."""
+        request_id = self.new_id()
+        self.tell(ReadRoom(peer=peer, request_id=request_id, seq=seq))
         return request_id
 
     async def inspect(self, user_id: str) -> RoomInfo:
@@ -425,5 +444,6 @@ async def open_bench(
             )
             bench.logs = logs
             await nursery.start(bench.writers.run)
+            await nursery.start(bench.reads.run)
             yield bench
             nursery.cancel_scope.cancel()

@@ -41,6 +41,7 @@ async def test_joining_subscribes_once_the_membership_is_stored() -> None:
                 "strict": False,
                 "members": 2,
                 "role": "member",
+                "read": 0,
             },
             "events": [],
         }

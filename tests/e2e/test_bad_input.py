@@ -30,7 +30,6 @@ def _send(**fields: object) -> dict[str, object]:
 
 
 NOT_THERE_YET: Final = [
-    "read",
     "update",
     "invite",
     "mod",
@@ -60,6 +59,7 @@ OUTSIDERS: Final = {
     "members": {},
     "watch": {},
     "leave": {},
+    "read": {"seq": 0},
 }
 """Requests of a room, with what else they need."""
 
@@ -91,6 +91,11 @@ ROWS: Final[dict[str, Row]] = {
     "typing in a private room": Row(_request("typing", room=ATTIC), "not_member"),
     "typing in a room not subscribed to": Row(_request("typing", room=DEN), "not_member"),
     "send without being a member": Row(_send(room=DEN), "not_member"),
+    "read without being a member": Row(_request("read", room=DEN, seq=0), "not_member"),
+    "read without a seq": Row(_request("read", room=TEA), "bad_request", "seq"),
+    "read up to a text": Row(_request("read", room=TEA, seq="1"), "bad_request", "seq"),
+    "read up to a seq below 0": Row(_request("read", room=TEA, seq=-1), "bad_request", "seq"),
+    "read up to a seq beyond the log": Row(_request("read", room=TEA, seq=10**6), "not_found", "seq"),
     "leave without being a member": Row(_request("leave", room=DEN), "not_member"),
     # messages
     "an empty body": Row(_send(body=""), "bad_request", "body"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from storage import LogEntry, Membership, PointerMove, RoomId, Store, Stored
-from storage.model import UNREAD_MAX
+from storage.model import COUNTED_MAX
 from tests.storage.rows import AT_MS, change, changed, event, message, owned_room, take_over
 
 
@@ -203,15 +203,15 @@ class ReadContract:
             await store.append(batch)
             assert (await _counts(store, "u_bob"))[2] == 1
 
-    async def test_what_is_counted_is_bounded(self, store: Store) -> None:
-        """So many own messages are known, and so many mentions, after one pointer."""
+    async def test_what_is_looked_at_is_bounded(self, store: Store) -> None:
+        """Own messages among so many events are known, and so many mentions, after one pointer."""
         room = await _room_of(store, "u_ann", "u_bob")
         await store.append(
-            [_mention(room, seq, '{"mentions":["u_bob"]}') for seq in range(1, UNREAD_MAX + 3)]
+            [_mention(room, seq, '{"mentions":["u_bob"]}') for seq in range(1, COUNTED_MAX + 3)]
         )
 
         assert await _counts(store, "u_ann") == (0, 2, 0)
-        assert await _counts(store, "u_bob") == (0, UNREAD_MAX + 2, UNREAD_MAX)
+        assert await _counts(store, "u_bob") == (0, COUNTED_MAX + 2, COUNTED_MAX)
         await store.move_pointers([PointerMove(room, "u_ann", 2), PointerMove(room, "u_bob", 3)])
         assert await _counts(store, "u_ann") == (2, 0, 0)
-        assert await _counts(store, "u_bob") == (3, UNREAD_MAX - 1, UNREAD_MAX - 1)
+        assert await _counts(store, "u_bob") == (3, COUNTED_MAX - 1, COUNTED_MAX - 1)
