@@ -50,7 +50,7 @@ BAD_ROOM_NAMES: Final = {
     "null": None,
     "true": True,
 }
-OUTSIDERS: Final = {
+OUTSIDERS: Final[dict[str, dict[str, object]]] = {
     "subscribe": {},
     "join": {},
     "send": {"cid": "c", "body": "b"},
