@@ -16,6 +16,7 @@ from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
 from storage.history import NO_BOUND, Bounds, around_limits, make_page
+from storage.members import fold_members
 from storage.memory_accounts import MemoryAccounts
 from storage.memory_room import (
     StoredMember,
@@ -78,7 +79,11 @@ class MemoryStore(MemoryAccounts):
         for entry in batch:
             check_entry(entry)
         self._check_gaps(batch)
-        return [self._append(entry) for entry in batch]
+        again_at_ms = {
+            (member.room_id, member.user_id): member.at_ms
+            for member in fold_members(one for one in batch if isinstance(one, MemberChange))[1]
+        }
+        return [self._append(entry, again_at_ms) for entry in batch]
 
     async def park(self, entry: Entry, error: str) -> Receipt:
         """See `Store.park`."""
@@ -320,7 +325,7 @@ class MemoryStore(MemoryAccounts):
                     raise LogGap(f"room {entry.room_id}: seq {entry.seq} after {head}")
                 heads[entry.room_id] = entry.seq
 
-    def _append(self, entry: Entry) -> Receipt:
+    def _append(self, entry: Entry, again_at_ms: Mapping[tuple[RoomId, str], int]) -> Receipt:
         room = self._rooms.get(entry.room_id)
         owned = room is not None and entry.epoch == room.epoch
         if room is not None and isinstance(entry, LogEntry) and entry.seq <= len(room.log):
@@ -328,7 +333,7 @@ class MemoryStore(MemoryAccounts):
         if room is None or not owned:
             return Fenced()
         if isinstance(entry, MemberChange):
-            self._change_member(room, entry)
+            self._change_member(room, entry, again_at_ms.get((entry.room_id, entry.user_id)))
             return _STORED
         if entry.cid is not None:
             first = room.cids.setdefault((entry.by, entry.cid), entry)
@@ -341,8 +346,12 @@ class MemoryStore(MemoryAccounts):
             erase(room, seq)
         return _STORED
 
-    def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
+    def _change_member(self, room: StoredRoom, change: MemberChange, again_at_ms: int | None) -> None:
+        """Write one; `again_at_ms`: when the user comes back in this batch, who is kept if that is done."""
         rooms = self._rooms_of.setdefault(change.user_id, set())
+        known = room.members.get(change.user_id)
+        if change.role is None and known is not None and known.row.joined_at_ms == again_at_ms:
+            return
         if change.role is None:
             room.members.pop(change.user_id, None)
             rooms.discard(change.room_id)
@@ -350,12 +359,11 @@ class MemoryStore(MemoryAccounts):
                 del self._rooms_of[change.user_id]
             return
         rooms.add(change.room_id)
-        member = room.members.get(change.user_id)
-        if member is None:
+        if known is None:
             row = MemberRow(change.user_id, change.name, change.role, change.at_ms, change.read_seq)
             room.members[change.user_id] = StoredMember(row, change.read_n)
         else:
-            member.row = member.row._replace(name=change.name, role=change.role)
+            known.row = known.row._replace(name=change.name, role=change.role)
 
 
 def _membership(room: StoredRoom, user_id: str) -> Membership:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from storage import LogEntry, Membership, PointerMove, RoomId, Store, Stored
+from storage import Entry, LogEntry, Membership, PointerMove, RoomId, Store, Stored
 from storage.model import COUNTED_MAX
 from tests.storage.rows import AT_MS, change, changed, event, message, owned_room, take_over
 
@@ -102,8 +102,27 @@ class ReadContract:
         await store.append([change(room, "u_bob", name="Robert")])
         assert await _counts(store, "u_bob") == (1, 1, 0)
 
-        await store.append([change(room, "u_bob", None), change(room, "u_bob", read_seq=2, read_n=2)])
+        again = change(room, "u_bob", at_ms=AT_MS + 9, read_seq=2, read_n=2)
+        await store.append([change(room, "u_bob", None), again])
         assert await _counts(store, "u_bob") == (2, 0, 0)
+
+    async def test_a_batch_sent_again_takes_no_pointer_back(self, store: Store) -> None:
+        """Its commit's reply was lost, and whoever came back in it has read since then."""
+        room = await _room_of(store, "u_bob")
+        batch: list[Entry] = [
+            message(room, 1),
+            change(room, "u_bob", None),
+            change(room, "u_bob", at_ms=AT_MS + 9, read_seq=1, read_n=1),
+            message(room, 2),
+        ]
+        await store.append(batch)
+        await store.move_pointers([PointerMove(room, "u_bob", 2)])
+
+        assert await store.append(batch) == [Stored()] * 4
+
+        assert await _counts(store, "u_bob") == (2, 0, 0)
+        await store.append([*batch, change(room, "u_bob", None)])
+        assert (await store.memberships(["u_bob"], after=None, limit=9))["u_bob"].rooms == []
 
     async def test_only_messages_of_others_are_unread(self, store: Store) -> None:
         """Edits, reactions and the like are not, nor what one said oneself."""

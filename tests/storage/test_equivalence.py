@@ -25,7 +25,7 @@ from storage import (
     open_database,
 )
 from tests.postgres import PostgresServer
-from tests.storage.rows import change, changed, event, make_room, message, take_over
+from tests.storage.rows import AT_MS, change, changed, event, make_room, message, take_over
 
 ROOMS = (0, 1)
 ROLES: list[Role | None] = ["member", "moderator", None, None]
@@ -202,7 +202,10 @@ class Player:
         for row in rows:
             room_id, epoch = self.ids[row.room], self.epochs[row.room] - row.age
             if row.kind == "member":
-                batch.append(change(room_id, self.user, row.role, epoch=epoch, read_seq=heads[row.room]))
+                head = heads[row.room]
+                # Memberships are told apart by their times: some come twice.
+                at_ms = AT_MS + head // 2
+                batch.append(change(room_id, self.user, row.role, epoch=epoch, at_ms=at_ms, read_seq=head))
                 continue
             seq = max(1, heads[row.room] + 1 + row.skew)
             heads[row.room] = seq

@@ -137,7 +137,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "append.lock": (append.LOCK_ROOMS, [TWO]),
     "append.heads": (append.HEADS, [TWO]),
     "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}", "{message,edit}"]),
-    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}"]),
+    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}", "{NULL,0}"]),
     "append.upsert_members": (
         append.UPSERT_MEMBERS,
         [TWO, "{u_5,u_6}", "{a,b}", "{member,member}", TWO, TWO, TWO],
