@@ -66,6 +66,7 @@ class Reader(Protocol):
 class _Asked(NamedTuple):
     """A request that waits for its pointer to be stored."""
 
+    room: str
     key: Key
     seq: int
     reader: Reader
@@ -112,8 +113,11 @@ class ReadPointers:
         self._early: dict[Progress, list[_Asked]] = {}
         self._ready: dict[Key, _Move] = {}
         self._flight: dict[Key, _Move] = {}
+        # Requests that wait: by pointer, by room, and all.
         self._waiting: dict[Key, int] = {}
+        self._rooms: dict[str, int] = {}
         self._requests = 0
+        self._room_flushed: dict[str, trio.Event] = {}
         self._wake: trio.Event | None = None
         self._answered: trio.Event | None = None
         self._next_s = float("-inf")
@@ -132,18 +136,22 @@ class ReadPointers:
                 ErrorCode.BUSY, "too many read pointers wait to be stored", retry_after_s=BUSY_RETRY_S
             )
 
-    def submit(self, room_id: RoomId, seq: int, progress: Progress, reader: Reader, request_id: int) -> None:
+    def submit(
+        self, room: str, room_id: RoomId, seq: int, progress: Progress, reader: Reader, request_id: int
+    ) -> None:
         """Store that a user has read a room up to `seq`, then answer; never blocks, never raises.
 
         Args:
-            room_id: the room; its activation calls `end` when it ends.
+            room: its name.
+            room_id: its number; the activation calls `end` when it ends.
             seq: where the pointer is now.
             progress: how much of the log is stored, as this activation knows it.
             reader: whose pointer, and who is answered.
             request_id: of the request.
         """
-        asked = _Asked((room_id, reader.user_id), seq, reader, request_id)
+        asked = _Asked(room, (room_id, reader.user_id), seq, reader, request_id)
         self._requests += 1
+        self._rooms[room] = self._rooms.get(room, 0) + 1
         self._waiting[asked.key] = self._waiting.get(asked.key, 0) + 1
         if seq > progress.durable_seq:
             self._early.setdefault(progress, []).append(asked)
@@ -176,6 +184,15 @@ class ReadPointers:
         return ReadStatistics(
             waiting=self._requests, written=self._written, batches=self._batches, failures=self._failures
         )
+
+    async def wait_flushed(self, room: str) -> None:
+        """Return when no request waits for a pointer of a room: its next activation reads them all.
+
+        It waits as long as the store is away; bound it with a cancel scope.
+        """
+        await trio.lowlevel.checkpoint()
+        while room in self._rooms:
+            await self._room_flushed.setdefault(room, trio.Event()).wait()
 
     async def flush(self, *, timeout_s: float) -> int:
         """Wait until no request waits; return how many still do in the end."""
@@ -272,6 +289,11 @@ class ReadPointers:
         left = self._waiting.pop(asked.key) - 1
         if left:
             self._waiting[asked.key] = left
+        left = self._rooms.pop(asked.room) - 1
+        if left:
+            self._rooms[asked.room] = left
+        elif asked.room in self._room_flushed:
+            self._room_flushed.pop(asked.room).set()
 
     def _tell_answered(self) -> None:
         if self._answered is not None:

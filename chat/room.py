@@ -141,7 +141,7 @@ class Room(Actor[RoomMessage]):
     # -- life ------------------------------------------------------------------------------------------
 
     async def on_start(self) -> None:
-        """Take the room over: wait for what the writer still holds, raise the epoch, read the tail.
+        """Take the room over: wait for what is still being stored of it, raise the epoch, read the tail.
 
         With the database away it tries for `activation_s`; then all that waits is answered `unavailable`, and
         the next to ask activates the room anew.
@@ -171,6 +171,8 @@ class Room(Actor[RoomMessage]):
         topic = services.topics.get(self.name)
         if topic is not None:
             await services.writers.wait_flushed(topic.room_id)
+        # Else a pointer that is stored, and answered, a moment after this read would be lower here.
+        await services.reads.wait_flushed(self.name)
         while True:
             try:
                 return await services.store.activate(
@@ -563,7 +565,7 @@ class Room(Actor[RoomMessage]):
             self._tell_read(state, topic, user_id)
         seq = state.members[user_id].read_seq
         # Last: from here on the worker answers.
-        reads.submit(state.row.room_id, seq, state.progress, message.peer, message.request_id)
+        reads.submit(self.name, state.row.room_id, seq, state.progress, message.peer, message.request_id)
 
     def _tell_read(self, state: RoomState, topic: Topic, user_id: str) -> None:
         """Tell all sessions of the reader, and in small rooms those of the other members that subscribed.

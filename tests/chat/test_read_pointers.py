@@ -71,7 +71,7 @@ class Desk:
 
     def read(self, reader: Reader, seq: int) -> None:
         """Have a pointer stored."""
-        self.reads.submit(TEA, seq, self.progress, reader, 1)
+        self.reads.submit("tea", TEA, seq, self.progress, reader, 1)
 
 
 @asynccontextmanager

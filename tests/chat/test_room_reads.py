@@ -252,6 +252,27 @@ async def test_a_pointer_of_a_crashed_room_is_answered_once() -> None:
 
 
 @virtual_time
+async def test_a_room_comes_back_with_every_pointer_that_is_answered() -> None:
+    """Also with one that was on its way when it crashed: the next life begins when that is stored."""
+    async with open_bench() as bench:
+        await bench.create()
+        ann = await bench.member()
+        await say(bench, ann, 2)
+        bench.database_away("move_pointers", fault=SLOW)
+        asked = bench.read(ann, 2)
+        await bench.settle(0.1)
+        bench.crash_clock = 1
+        bench.send(ann, "k")
+        looked = bench.subscribe(ann)
+        await bench.settle(3.0)
+        assert answers(ann, asked) == [2]
+        snapshot = ann.answer(looked)["snapshot"]
+        assert isinstance(snapshot, dict)
+        assert snapshot["read"] == 2
+        assert reads(ann) == [("tea", "u_ann", 2)]
+
+
+@virtual_time
 async def test_while_the_database_is_away_the_highest_pointer_waits() -> None:
     """All who asked hear where it is in the end; it is written once."""
     async with open_bench() as bench:
