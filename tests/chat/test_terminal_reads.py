@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from chat.terminal_reads import REST_S
 from chat.terminal_text import format_unread
 from tests.chat.fake_server import FakeServer, FakeSession, open_fake_server
-from tests.chat.test_terminal import settle, talk
+from tests.chat.talk_kit import settle, talk
 
 
 def read(server: FakeServer) -> list[tuple[object, object]]:
