@@ -132,7 +132,8 @@ def own_rooms(page: MembershipPage) -> Sequence[Envelope]:
             "seq": membership.head_seq,
             "role": membership.role,
             "read": membership.read_seq,
-            "unread": max(0, membership.head_n - membership.read_n),
+            "unread": membership.unread,
+            "mentions": membership.mentions,
         }
         for membership in page.rooms
     ]

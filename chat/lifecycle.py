@@ -164,8 +164,10 @@ async def end_in_order(node: Node, connections: trio.Nursery) -> None:
     # Only now nothing can be ordered any more: a look-up for a re-sent message may have ended late.
     left_s = began_s + drain_s - trio.current_time()
     rows = await node.writers.flush(timeout_s=max(left_s, 0.0))
-    if rows:
-        log.error("server.not_stored", rows=rows)
+    left_s = began_s + drain_s - trio.current_time()
+    reads = await node.reads.flush(timeout_s=max(left_s, 0.0))
+    if rows or reads:
+        log.error("server.not_stored", rows=rows, reads=reads)
 
 
 async def _store_what_was_taken(node: Node) -> None:
@@ -178,6 +180,7 @@ async def _store_what_was_taken(node: Node) -> None:
         while node.rooms.group.statistics().depth:  # noqa: ASYNC110
             await trio.sleep(POLL_S)
         await node.writers.flush(timeout_s=node.config.drain_s)
+        await node.reads.flush(timeout_s=node.config.drain_s)
 
 
 async def _say_bye(node: Node, connections: trio.Nursery, *, began_s: float) -> None:

@@ -70,7 +70,7 @@ class Counts:
         duplicates: `ok`s that repeat an earlier one (`dup`).
         events: events that rooms put in order.
         deliveries: event frames put into outboxes, one for each receiver.
-        ephemeral_deliveries: the same for frames outside the log (`typing`); shed ones do not count.
+        ephemeral_deliveries: the same for frames outside the log (`typing`, `read`); shed ones do not count.
         slow_consumers: connections ended because their outbox was full.
         rewinds: subscribers told `rewind`.
         gaps: subscribers told `gap`.

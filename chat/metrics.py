@@ -135,7 +135,7 @@ _COUNTERS: Final = (
     ("duplicates", "Messages answered ok as known before."),
     ("events", "Events ordered by rooms."),
     ("deliveries", "Event frames put into outboxes."),
-    ("ephemeral_deliveries", "Typing frames put into outboxes."),
+    ("ephemeral_deliveries", "Typing and read frames put into outboxes."),
     ("slow_consumers", "Connections ended for a full outbox."),
     ("rewinds", "Subscribers told to rewind."),
     ("gaps", "Subscribers told of a gap."),

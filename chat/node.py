@@ -40,6 +40,7 @@ from chat.presence_services import PresenceServices
 from chat.pressure import PressureGovernor
 from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
+from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.revocations import Revocations
 from chat.room import RoomServices
@@ -121,6 +122,7 @@ class Node:
         self.receipts = Receipts(
             self.rooms.tell_control, metrics.counts, ok_s=metrics.ok_s, clock=trio.current_time
         )
+        self.reads = ReadPointers(store, rng=rng)
         self.writers = WriterPool[object](
             config.writers,
             store,
@@ -202,10 +204,11 @@ class Node:
                 writers=self.writers,
                 topics=self.topics,
                 presence=presence,
+                reads=self.reads,
+                sessions_of=self.ledger.sessions_of,
                 counts=self.metrics.counts,
                 now_ms=self._now_ms,
                 successor=self.rooms.hand_on,
-                sessions_of=self.ledger.sessions_of,
                 house=self._house,
                 tail_events=config.room_tail_events,
                 members_max=config.room_members_max,
@@ -254,6 +257,7 @@ class Node:
             presence_mailbox=lambda: presence_ref.statistics().mailbox,
             receipts=self.receipts,
             index=self.indexer.statistics,
+            reads=self.reads.statistics,
             lag=self.lag,
             level=lambda: self.governor.level,
             users=lambda: len(self.ledger),
@@ -265,6 +269,7 @@ class Node:
                     ChildSpec(id=f"writer-{index}", start=writer.run)
                     for index, writer in enumerate(self.writers.writers)
                 ),
+                ChildSpec(id="read-pointers", start=self.reads.run),
                 ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
@@ -432,6 +437,8 @@ class Node:
         """What follows a commit; the index first, which never fails: it must not miss a batch."""
         self.indexer.heard(results)
         self.receipts.deliver(results)
+        # After the receipts, which say how much is stored.
+        self.reads.committed()
 
     def _is_open(self, room: RoomDue) -> bool:
         return self.rooms.group.get(room.name) is not None or self.writers.pending(room.room_id) > 0

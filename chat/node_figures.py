@@ -9,13 +9,14 @@ from actors import GroupStatistics, MailboxStatistics
 from chat.health import LoopLag
 from chat.metrics import Figure, Metrics
 from chat.presence_services import PresenceStatistics
+from chat.read_pointers import ReadStatistics
 from chat.receipts import Receipts
 from chat.search_index import IndexStatistics
 from chat.transport import FlusherStatistics
 from storage import WriterStatistics
 
 
-def publish_figures(
+def publish_figures(  # noqa: PLR0913  one argument per part
     metrics: Metrics,
     *,
     rooms: Callable[[], GroupStatistics],
@@ -25,6 +26,7 @@ def publish_figures(
     presence_mailbox: Callable[[], MailboxStatistics],
     receipts: Receipts,
     index: Callable[[], IndexStatistics],
+    reads: Callable[[], ReadStatistics],
     lag: LoopLag,
     level: Callable[[], int],
     users: Callable[[], int],
@@ -132,6 +134,15 @@ def publish_figures(
                 "Results that a room could not be told.",
                 lambda seen: seen.undeliverable,
             ),
+        ],
+    )
+    metrics.add_source(
+        reads,
+        [
+            Figure("gauge", "read_requests_waiting", "Reads not answered yet.", lambda seen: seen.waiting),
+            Figure("counter", "read_pointers_written", "Read pointers stored.", lambda seen: seen.written),
+            Figure("counter", "read_batches", "Batches of read pointers.", lambda seen: seen.batches),
+            Figure("counter", "read_failures", "Batches that failed.", lambda seen: seen.failures),
         ],
     )
     metrics.add_source(

@@ -268,6 +268,13 @@ class Typing(Request, frozen=True, tag="typing"):
     stop: bool = False
 
 
+class Read(Request, frozen=True, tag="read"):
+    """Say how far one has read a room: the pointer never goes back."""
+
+    room: RoomName
+    seq: Seq
+
+
 class Create(Request, frozen=True, tag="create"):
     """Create a room and own it, or find the direct room with another user."""
 
@@ -347,6 +354,7 @@ AnyRequest = (
     | Watch
     | Unwatch
     | Typing
+    | Read
     | Create
     | Update
     | Invite
@@ -380,6 +388,7 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Watch,
         Unwatch,
         Typing,
+        Read,
         Create,
         Update,
         Invite,
@@ -427,6 +436,11 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
 def notice(event: Envelope) -> Envelope:
     """An event about a user, for those of the user's sessions that do not receive its room."""
     return {"t": "notice", "room": event["room"], "event": event}
+
+
+def has_read(room: str, user_id: str, seq: int) -> Envelope:
+    """Where somebody's read pointer is now."""
+    return {"t": "read", "room": room, "user": user_id, "seq": seq}
 
 
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:

@@ -17,9 +17,10 @@ from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.house import WHERE, House
 from chat.measures import Counts
-from chat.peers import Broadcast
+from chat.peers import Broadcast, Peer
 from chat.presence_port import PresencePort
-from chat.protocol import SERVER_ROOM, Envelope, Leave, Mod, event, notice, ok
+from chat.protocol import SERVER_ROOM, Envelope, Leave, Mod, event, has_read, notice, ok
+from chat.read_pointers import ReadPointers
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
@@ -32,6 +33,7 @@ from chat.room_messages import (
     JoinRoom,
     Member,
     Published,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -73,6 +75,8 @@ BROADCASTS_KEPT: Final = 50
 TWINS_MAX: Final = 16
 """Requests that may wait for one message: each is a client that lost its connection and came back."""
 RETRY_UNSETTLED_S: Final = 0.5
+RECEIPTS_MAX_MEMBERS: Final = 50
+"""Members of a room who hear how far the others have read: it takes as many times as many frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +84,12 @@ class RoomServices:
     """What every room on this node shares.
 
     Attributes:
+        reads: stores read pointers.
+        sessions_of: a user's sessions on this node.
         now_ms: the wall clock, milliseconds since 1970.
         successor: hand a message to whichever actor has the room's name next.
         tail_events: entries a room keeps in memory beyond what is not stored yet.
         members_max: members a room takes.
-        sessions_of: a user's sessions on this node.
         house: what holds server-wide.
         activation_s: how long an activation waits for a database that is away.
     """
@@ -93,10 +98,11 @@ class RoomServices:
     writers: WriterPool[object]
     topics: Topics
     presence: PresencePort
+    reads: ReadPointers
+    sessions_of: Callable[[str], Sequence[Peer]]
     counts: Counts
     now_ms: Callable[[], int]
     successor: Callable[[str, RoomMessage], None]
-    sessions_of: Callable[[str], Sequence[Member]]
     house: House
     tail_events: int
     members_max: int
@@ -141,7 +147,7 @@ class Room(Actor[RoomMessage]):
     # -- life ------------------------------------------------------------------------------------------
 
     async def on_start(self) -> None:
-        """Take the room over: wait for what the writer still holds, raise the epoch, read the tail.
+        """Take the room over: wait for what is still being stored of it, raise the epoch, read the tail.
 
         With the database away it tries for `activation_s`; then all that waits is answered `unavailable`, and
         the next to ask activates the room anew.
@@ -175,6 +181,8 @@ class Room(Actor[RoomMessage]):
         topic = services.topics.get(self.name)
         if topic is not None:
             await services.writers.wait_flushed(topic.room_id)
+        # Else a pointer that is stored, and answered, a moment after this read would be lower here.
+        await services.reads.wait_flushed(self.name)
         while True:
             try:
                 return await services.store.activate(
@@ -203,6 +211,8 @@ class Room(Actor[RoomMessage]):
         After a crash they stay: the next life catches them up. A room that is given up for crashing too often
         is `Rooms`' business.
         """
+        if self._state is not None:
+            self._services.reads.end(self._state.progress)
         if isinstance(reason, Crashed):
             return
         if not self._waits_for_the_database():
@@ -276,6 +286,8 @@ class Room(Actor[RoomMessage]):
             case UnsubscribeRoom():
                 topic.discard(message.peer)
                 message.peer.reply(ok(message.request_id, room=self.name))
+            case ReadRoom():
+                self._read(state, topic, message)
             case WatchMembers():
                 self._watch(state, message)
             case InspectRoom():
@@ -605,9 +617,43 @@ class Room(Actor[RoomMessage]):
         )
         topic.add(peer)
 
+    def _read(self, state: RoomState, topic: Topic, message: ReadRoom) -> None:
+        """Move a pointer, tell of it at once, and have it stored, for which the answer waits.
+
+        Also a pointer that does not move is stored: it may be one whose storing failed.
+        """
+        user_id = message.peer.user_id
+        reads = self._services.reads
+        reads.require_place(state.row.room_id, user_id)
+        if state.move_read(user_id, message.seq, self._services.now_ms()) is not None:
+            self._tell_read(state, topic, user_id)
+        seq = state.members[user_id].read_seq
+        # Last: from here on the worker answers.
+        reads.submit(self.name, state.row.room_id, seq, state.progress, message.peer, message.request_id)
+
+    def _tell_read(self, state: RoomState, topic: Topic, user_id: str) -> None:
+        """Tell all sessions of the reader, and in small rooms those of the other members that subscribed.
+
+        Not every subscriber: anybody may subscribe to a public room, and so fifty readers of each message
+        would make fifty frames for each of ten thousand outsiders.
+        """
+        sessions_of = self._services.sessions_of
+        read = Broadcast(has_read(self.name, user_id, state.members[user_id].read_seq))
+        pushed = sum(peer.push_ephemeral(read.frame(peer.encoding_index)) for peer in sessions_of(user_id))
+        if len(state.members) <= RECEIPTS_MAX_MEMBERS:
+            for other in state.members:
+                if other != user_id:
+                    pushed += sum(
+                        peer.push_ephemeral(read.frame(peer.encoding_index))
+                        for peer in sessions_of(other)
+                        if peer in topic
+                    )
+        self._services.counts.ephemeral_deliveries += pushed
+
     @staticmethod
     def _snapshot(state: RoomState, peer: Member) -> Envelope:
         row = state.row
+        member = state.members.get(peer.user_id)
         return {
             "kind": row.kind,
             "topic": row.topic,
@@ -615,7 +661,8 @@ class Room(Actor[RoomMessage]):
             "strict": row.strict,
             "locked": row.locked,
             "members": len(state.members),
-            "role": state.roster.role_of(peer.user_id),
+            "role": None if member is None else member.role,
+            "read": None if member is None else member.read_seq,
         }
 
     def _watch(self, state: RoomState, message: WatchMembers) -> None:

@@ -166,6 +166,15 @@ class UnsubscribeRoom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoom:
+    """Move a member's read pointer."""
+
+    peer: Member
+    request_id: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchMembers:
     """Let presence show the room's members to a watcher."""
 
@@ -233,6 +242,7 @@ RoomCommand = (
     | JoinRoom
     | SubscribeRoom
     | UnsubscribeRoom
+    | ReadRoom
     | WatchMembers
     | InspectRoom
 )

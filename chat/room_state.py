@@ -418,6 +418,20 @@ class RoomState:
         self.roster.drop(user_id)
         return member
 
+    def move_read(self, user_id: str, seq: int, now_ms: int) -> int | None:
+        """Move a member's read pointer to `seq`; where it is now, None when it was there or further already.
+
+        Raises:
+            Refused: as `require_member`; `not_found` for a seq that the room does not show.
+        """
+        member = self.require_member(user_id, now_ms)
+        if seq > self.visible_seq:
+            raise Refused(ErrorCode.NOT_FOUND, f"the room has no seq {seq}", field="seq")
+        if seq <= member.read_seq:
+            return None
+        self.roster.move_read(user_id, seq)
+        return seq
+
     # -- catching up -----------------------------------------------------------------------------------
 
     def catch_up(self, since: tuple[int, int] | None, limit: int) -> CatchUp:

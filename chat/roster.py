@@ -68,6 +68,10 @@ class Roster:
         """Give a member another role."""
         self.members[user_id] = self.members[user_id]._replace(role=role)
 
+    def move_read(self, user_id: str, seq: int) -> None:
+        """Put a member's read pointer somewhere else."""
+        self.members[user_id] = self.members[user_id]._replace(read_seq=seq)
+
     def drop(self, user_id: str) -> MemberRow | None:
         """End a membership; the one that there was."""
         member = self.members.pop(user_id, None)

@@ -44,6 +44,7 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Read,
     Room,
     Rooms,
     Search,
@@ -59,7 +60,7 @@ from chat.protocol import (
     ok,
 )
 from chat.revocations import Revocations
-from chat.room import RETRY_UNAVAILABLE_S
+from chat.room import RECEIPTS_MAX_MEMBERS, RETRY_UNAVAILABLE_S
 from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
@@ -168,7 +169,7 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
-            case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
+            case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing() | Read():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
                 assert_never(request)
@@ -387,10 +388,16 @@ class SessionDesk:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
         rows = await self._services.store.list_members(info.row.room_id, after=after, limit=limit + 1)
         page = rows[:limit]
+        # As with the receipts themselves: for the members of small rooms.
+        with_read = info.role is not None and info.members <= RECEIPTS_MAX_MEMBERS
         reply_page(
             session,
             request.id,
-            [{"user": member.user_id, "name": member.name, "role": member.role} for member in page],
+            [
+                {"user": member.user_id, "name": member.name, "role": member.role}
+                | ({"read": member.read_seq} if with_read else {})
+                for member in page
+            ],
             f"{request.room}/{page[-1].user_id}" if len(rows) > limit else None,
         )
 

@@ -29,6 +29,7 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Read,
     Room,
     Rooms,
     Search,
@@ -48,6 +49,7 @@ from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
     JoinRoom,
+    ReadRoom,
     SubscribeRoom,
     UnsubscribeRoom,
     WatchMembers,
@@ -85,10 +87,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         case Unsubscribe():
             session.tell_room(request.room, UnsubscribeRoom(peer=session, request_id=request.id))
             session.leaving(request.room, request.id)
-        case Leave():
-            # It may be refused: its place is free when the room delivers no more.
-            leave = GovernRoom(session, request, actor=actor_of(session), fields={"room": request.room})
-            session.tell_room(request.room, leave)
+        case Leave() | Read():
+            _tell(session, request)
         case Presence():
             session.status = request.status
             session.status_text = request.text
@@ -120,6 +120,15 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             # `Send` has a way of its own; the type checker holds the rest.
             raise AssertionError(request)
     return True
+
+
+def _tell(session: "Session", request: Leave | Read) -> None:
+    if isinstance(request, Read):
+        message: ReadRoom | GovernRoom = ReadRoom(peer=session, request_id=request.id, seq=request.seq)
+    else:
+        # It may be refused: its place is free when the room delivers no more.
+        message = GovernRoom(session, request, actor=actor_of(session), fields={"room": request.room})
+    session.tell_room(request.room, message)
 
 
 def _change(session: "Session", request: Change) -> bool:

@@ -50,6 +50,7 @@ from storage.model import MessageRange as MessageRange
 from storage.model import NewRoom as NewRoom
 from storage.model import NewUser as NewUser
 from storage.model import PinPage as PinPage
+from storage.model import PointerMove as PointerMove
 from storage.model import Poisoned as Poisoned
 from storage.model import ReactionCount as ReactionCount
 from storage.model import ReactionRow as ReactionRow
@@ -127,6 +128,7 @@ __all__ = [
     "NewUser",
     "OnReceipts",
     "PinPage",
+    "PointerMove",
     "Poisoned",
     "PostgresStore",
     "ReactionCount",

@@ -7,7 +7,7 @@ would all be equal, and the common one is made once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, NewType
+from typing import Final, Literal, NamedTuple, NewType
 
 RoomId = NewType("RoomId", int)
 """A room's number inside the database; never shown on the wire."""
@@ -15,6 +15,9 @@ RoomId = NewType("RoomId", int)
 RoomKind = Literal["public", "private", "direct"]
 Role = Literal["owner", "moderator", "member"]
 SanctionKind = Literal["ban", "mute"]
+
+COUNTED_MAX: Final = 200
+"""Rows that are looked at for one number: a welcome must not read a log for somebody who never does."""
 
 
 class LogEntry(NamedTuple):
@@ -233,6 +236,14 @@ class AuditKey(NamedTuple):
     seq: int
 
 
+class PointerMove(NamedTuple):
+    """A read pointer to move: this user has read this room up to `seq`."""
+
+    room_id: RoomId
+    user_id: str
+    seq: int
+
+
 class EpochStart(NamedTuple):
     """The log's head when `epoch` took over: events of older epochs above it did not survive.
 
@@ -391,15 +402,22 @@ class StatePage(NamedTuple):
 
 
 class Membership(NamedTuple):
-    """One room of one user, for the welcome."""
+    """One room of one user, for the welcome.
+
+    Attributes:
+        unread: messages after the read pointer, without the user's own as far as they are among the first
+            `COUNTED_MAX` events; it is one too high for each message that became `void`.
+        mentions: messages of others after the pointer whose present text mentions the user, or everybody;
+            `COUNTED_MAX` at most.
+    """
 
     room: str
     epoch: int
     head_seq: int
-    head_n: int
     role: Role
     read_seq: int
-    read_n: int
+    unread: int
+    mentions: int
 
 
 class MembershipPage(NamedTuple):

@@ -24,6 +24,7 @@ from storage.model import (
     MessageRange,
     NewRoom,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     RoomId,
@@ -189,6 +190,12 @@ class PostgresStore(PostgresAccounts):
     ) -> Mapping[str, MembershipPage]:
         """See `Store.memberships`."""
         return await self._database.read(rooms.memberships, user_ids, after, limit, timeout_s=self._read_s)
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        if not moves:
+            return {}
+        return await self._database.read(rooms.move_pointers, moves, timeout_s=self._write_s)
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`."""

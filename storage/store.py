@@ -22,6 +22,7 @@ from storage.model import (
     MessageRange,
     NewRoom,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     RoomId,
@@ -162,6 +163,17 @@ class Store(AccountStore, Protocol):
         self, user_ids: Sequence[str], *, after: str | None, limit: int
     ) -> Mapping[str, MembershipPage]:
         """The rooms of each user by name, at most `limit` a user, in one query for all of them."""
+        ...
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """Move read pointers forward, never back, all of them or none; where they are now, by room and user.
+
+        A pointer that is there or further stays. A seq that is not stored moves nothing. Who is no member, or
+        whose membership is being changed at this moment, is left out. May be repeated.
+
+        Args:
+            moves: one at most for each room and user.
+        """
         ...
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:

@@ -22,6 +22,7 @@ from storage.model import (
     NewRoom,
     NewUser,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     Revocation,
@@ -194,6 +195,10 @@ class FaultyStore:
         return await self._call(
             "memberships", lambda: self.store.memberships(user_ids, after=after, limit=limit)
         )
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        return await self._call("move_pointers", lambda: self.store.move_pointers(moves))
 
     async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
         """See `Store.find_tokens`."""

@@ -17,6 +17,7 @@ from chat.house import House
 from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
 from chat.protocol import Leave
+from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.room_messages import (
@@ -24,6 +25,7 @@ from chat.room_messages import (
     InspectRoom,
     JoinRoom,
     Member,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -269,7 +271,6 @@ class Bench:
         crash_clock: how often the wall clock raises when it is read next: a crash before anything happened.
         before_receipts: called once, when the next batch is committed and nobody has heard of it.
         logs: what was logged.
-        peers: every connection there was.
     """
 
     def __init__(self, system: ActorSystem, memory: MemoryStore, limits: WriterLimits, times: Times) -> None:
@@ -294,6 +295,8 @@ class Bench:
         self.receipts = Receipts(
             self.rooms.tell_control, self.counts, ok_s=Histogram(SECONDS), clock=trio.current_time
         )
+        self.reads = ReadPointers(self.store, rng=Random(1))  # noqa: S311  jitter is no secret
+        self.sessions: list[RecordingPeer] = []
         self.writers = WriterPool[object](
             2,
             self.store,
@@ -307,13 +310,14 @@ class Bench:
                 writers=self.writers,
                 topics=self.topics,
                 presence=cast("PresencePort", self.presence),
+                reads=self.reads,
+                sessions_of=self.sessions_of,
                 counts=self.counts,
                 now_ms=self.now_ms,
                 successor=self.rooms.hand_on,
-                sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
                 house=House(
-                    sessions=lambda: self.peers,
-                    sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
+                    sessions=lambda: self.sessions,
+                    sessions_of=self.sessions_of,
                     flusher=self.flusher,
                     now_ms=self.now_ms,
                 ),
@@ -323,13 +327,17 @@ class Bench:
             )
         )
         self._ids = 0
-        self.peers: list[RecordingPeer] = []
 
     def _deliver(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
         before, self.before_receipts = self.before_receipts, None
         if before is not None:
             before()
         self.receipts.deliver(results)
+        self.reads.committed()
+
+    def sessions_of(self, user_id: str) -> Sequence[RecordingPeer]:
+        """A user's connections."""
+        return [peer for peer in self.sessions if peer.user_id == user_id and not peer.is_closed]
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -358,7 +366,7 @@ class Bench:
     def peer(self, user: str = "owner", codec: Codec = MSGPACK) -> RecordingPeer:
         """A connection of a user."""
         peer = RecordingPeer(self.flusher, user, self._leave, codec)
-        self.peers.append(peer)
+        self.sessions.append(peer)
         return peer
 
     def _leave(self, peer: Subscriber) -> None:
@@ -411,6 +419,12 @@ class Bench:
         """Ask to receive."""
         request_id = self.new_id()
         self.tell(SubscribeRoom(peer=peer, request_id=request_id, since=since, limit=limit), room)
+        return request_id
+
+    def read(self, peer: RecordingPeer, seq: int) -> int:
+        """Ask to move the read pointer."""
+        request_id = self.new_id()
+        self.tell(ReadRoom(peer=peer, request_id=request_id, seq=seq))
         return request_id
 
     async def inspect(self, user_id: str) -> RoomInfo:
@@ -473,5 +487,6 @@ async def open_bench(
             )
             bench.logs = logs
             await nursery.start(bench.writers.run)
+            await nursery.start(bench.reads.run)
             yield bench
             nursery.cancel_scope.cancel()

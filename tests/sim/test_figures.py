@@ -81,6 +81,18 @@ async def talk(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     await trio.sleep(1)
 
 
+async def read_along(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """Somebody reads what was said, while the database is away for a moment."""
+    del patch
+    (ann,) = await sim.join("tea", "ann")
+    await ann.request("send", room="tea", cid="1", body="hello")
+    sim.faults["move_pointers"] = Fault(refusal=Unavailable("away"))
+    asked = await ann.send("read", room="tea", seq=1)
+    await trio.sleep(1)
+    sim.faults.clear()
+    await ann.answer(asked)
+
+
 async def log_in_and_out(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     """Somebody makes an account, mistypes the password, and leaves again."""
     del patch
@@ -302,6 +314,7 @@ SCENES: Final = {
         config=Config(registration=True),
         moves={"registrations", "logins", "logins_limited", "logins_refused", "logouts"},
     ),
+    "reading": Scene(play=read_along, moves={"read_pointers_written", "read_batches", "read_failures"}),
     "a handshake that fails": Scene(play=shake_no_hands, moves={"handshakes_failed"}),
     "idle": Scene(
         play=leave_rooms_idle,

@@ -75,11 +75,18 @@ SELECT i % 300 + 1, 1, 'u_' || i / 300, 'mute', '' FROM generate_series(1, 5000)
 INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
 SELECT i % 5 + 1, i, i, 'u_1', '', 'update', '' FROM generate_series(1, 9999) i;
 
+
+INSERT INTO mentions (room_id, seq, user_id, author)
+SELECT room_id, seq, CASE WHEN seq % 9 = 0 THEN '' ELSE 'u_' || seq % 100 END, author
+FROM log WHERE kind = 'message' AND seq % 3 = 0;
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
 """  # noqa: S608  constants only
 
+DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
+"""As the trigger of migration 0007 does."""
 ONE, TWO = "{1}", "{1,2}"
 BOUND = str(history.NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
@@ -117,6 +124,8 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.all_members": (rooms.ALL_MEMBERS, ["1"]),
     "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
+    "rooms.move_pointers": (rooms.MOVE_POINTERS, [TWO, "{u_5,u_6}", TWO]),
+    "mentions.replace": (DELETE_MENTIONS, ["1", "5"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
     "messages.first_since": (messages.FIRST_SINCE, ["1", "5000"]),
@@ -156,7 +165,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "append.lock": (append.LOCK_ROOMS, [TWO]),
     "append.heads": (append.HEADS, [TWO]),
     "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}", "{message,edit}"]),
-    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}"]),
+    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}", "{NULL,0}"]),
     "append.upsert_members": (
         append.UPSERT_MEMBERS,
         [TWO, "{u_5,u_6}", "{a,b}", "{member,member}", TWO, TWO, TWO],
