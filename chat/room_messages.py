@@ -14,7 +14,8 @@ from chat.errors import Refused
 from chat.protocol import Change, Envelope
 from chat.room_state import Progress
 from chat.topic import Subscriber
-from storage.model import Entry, FoldedPage, Receipt, Role, RoomRow
+from storage.model import Entry, FoldedPage, HistoryPage, Receipt, Role, RoomRow
+from storage.page import PageAsk
 
 
 class Member(Subscriber, Protocol):
@@ -155,7 +156,11 @@ class WatchMembers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomInfo:
-    """What a reader may know of a room, as of one turn."""
+    """What a reader may know of a room, as of one turn.
+
+    Attributes:
+        page: of its log, where one was asked for and the room's memory has it.
+    """
 
     row: RoomRow
     epoch: int
@@ -164,14 +169,20 @@ class RoomInfo:
     durable_seq: int
     members: int
     role: Role | None
+    page: HistoryPage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRoom:
-    """Ask what a user may know of the room; fails with `Refused`."""
+    """Ask what a user may know of the room; fails with `Refused`.
+
+    Attributes:
+        page: of the log, wanted besides.
+    """
 
     user_id: str
     reply: ReplyTo[RoomInfo]
+    page: PageAsk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ from chat.protocol import (
 )
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
+from chat.room_maker import RoomMaker
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
 from chat.session_requests import join, subscribe
@@ -75,6 +76,7 @@ class DeskServices:
         greeter: welcomes who is let in.
         searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
+        room_maker: has rooms exist that are to be joined; all who want one at a time share a query.
         revocations: what was revoked while a `hello` was being checked.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
@@ -86,6 +88,7 @@ class DeskServices:
     greeter: Greeter
     searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
+    room_maker: RoomMaker
     revocations: Revocations
     now_ms: Callable[[], int]
     timeout_s: float
@@ -195,15 +198,18 @@ class SessionDesk:
             join(session, request)
             return
         session.require_place(request.room)
-        if await self._services.store.find_room(request.room) is None:
+
+        async def make() -> None:
             self._count_creation(session)
             try:
                 await self._services.store.create_room(
                     self._new_room(session, Create(id=0, room=request.room))
                 )
             except Conflict:
-                # Somebody else made it in between: it is there, which is all that was asked.
+                # Another node's made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
+
+        await self._services.room_maker.ensure(request.room, make)
         join(session, request, must_exist=True)
 
     async def _create(self, session: Session, request: Create) -> None:

@@ -44,6 +44,7 @@ from storage.model import (
     RoomKind,
     RoomRow,
 )
+from storage.page import PageAsk
 from storage.testing import Fault, FaultyStore
 from tests.chat.peers_double import RecordingPeer, Wires
 
@@ -365,10 +366,10 @@ class Bench:
         self.tell(SubscribeRoom(peer=peer, request_id=request_id, since=since, limit=limit), room)
         return request_id
 
-    async def inspect(self, user_id: str) -> RoomInfo:
+    async def inspect(self, user_id: str, page: PageAsk | None = None) -> RoomInfo:
         """Ask what a user may know of the room; raises what the session would answer from."""
         return await self.rooms.ref("tea").ask(
-            lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=5.0
+            lambda reply: InspectRoom(user_id=user_id, reply=reply, page=page), timeout_s=5.0
         )
 
     # -- time and faults -------------------------------------------------------------------------------
