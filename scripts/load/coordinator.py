@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
@@ -15,7 +15,7 @@ from scripts.load.checks import RoomChecks, Stored
 from scripts.load.errors import RunFailed, ServerUnusable
 from scripts.load.machine import describe_machine
 from scripts.load.meter import NS
-from scripts.load.observer import NoScrape, Observer, Scrape
+from scripts.load.observer import NO_SCRAPE, Observer, Scrape
 from scripts.load.presence_compare import compare_presence
 from scripts.load.record import FORMAT, RunRecord, ServerTick, Violation
 from scripts.load.reports import (
@@ -72,7 +72,7 @@ class RunSettings:
     url: str
     processes: int = 1
     tokens: Sequence[str] = ()
-    scrape: Scrape = field(default_factory=NoScrape)
+    scrape: Scrape = NO_SCRAPE
 
 
 class Coordinator:

@@ -37,8 +37,14 @@ class Observer(Protocol):
 class NoScrape:
     """For a server that nobody asks."""
 
-    problem: Final = ""
+    @property
+    def problem(self) -> str:
+        """There is none."""
+        return ""
 
     async def tick(self) -> ServerTick | None:
         """Nothing."""
         return None
+
+
+NO_SCRAPE: Final[Scrape] = NoScrape()
