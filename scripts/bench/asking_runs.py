@@ -163,7 +163,7 @@ class AskingRuns:
 
     async def _welcome(self, encoding: str) -> None:
         workload = self._fitting(budgets.WELCOME)
-        tokens = await self._make_people()
+        tokens = await self._make_people(encoding)
         async with open_server(self._dsn, core=self._cores[0]) as target:
             greeting = parley_handshake(target.host, target.port, encoding)
             people = comers(encoding, greeting=greeting, tokens=tokens, connections=workload.connections)
@@ -187,10 +187,10 @@ class AskingRuns:
         after = read_value(await target.scrape(), _STATEMENTS)
         return (after - before) / (trio.current_time() - began_s)
 
-    async def _make_people(self) -> list[str]:
+    async def _make_people(self, encoding: str) -> list[str]:
         """Users with many rooms, each with a token."""
         self._runs += 1
-        prefix = f"welcome{os.getpid()}x{self._runs}"
+        prefix = f"welcome{encoding}{os.getpid()}x{self._runs}"
         tokens = [
             TOKEN_PREFIX + f"{prefix}x{number:04d}".rjust(43, "0") for number in range(budgets.WELCOME_USERS)
         ]
@@ -236,7 +236,8 @@ class AskingRuns:
             delivers: each request becomes an event for everybody in its room, which is checked.
         """
         self._runs += 1
-        prefix = f"asking-{os.getpid()}-{self._runs}"
+        # Rooms of their own for every run: the database is the same.
+        prefix = f"{workload.name}-{encoding}-{os.getpid()}-{self._runs}"
         async with open_server(self._dsn, core=self._cores[0]) as target:
             greeting = parley_handshake(target.host, target.port, encoding)
             measured = await self._measure(
