@@ -22,6 +22,7 @@ from chat.errors import CloseCode
 from chat.front import Addresses, Front, open_front
 from chat.garbage import gc_tune, gc_watch
 from chat.node import Node
+from chat.node_figures import publish_database
 from chat.open_store import open_store, wall_clock_ms
 from chat.session import Session
 from storage import Store
@@ -60,6 +61,7 @@ async def serve(
     Cancellation: connections are closed at once; what was answered `ok` is stored.
     """
     async with open_front(config) as front, open_store(config) as (store, where):
+        publish_database(front.metrics, store.statistics)
         await _serve(config, front, store, where, stop=stop, task_status=task_status)
 
 

@@ -27,7 +27,7 @@ from chat.heartbeat import Heartbeat, HeartbeatTimes
 from chat.house import House
 from chat.issuers import Issuers
 from chat.metrics import Metrics
-from chat.node_figures import publish_figures
+from chat.node_figures import publish_caches, publish_figures
 from chat.passwords import InThread, Passwords, in_worker_thread
 from chat.people import People
 from chat.presence import Presence
@@ -44,6 +44,7 @@ from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.revocations import Revocations
 from chat.room import RoomServices
+from chat.room_maker import RoomMaker
 from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
 from chat.session import Session
@@ -144,6 +145,7 @@ class Node:
             max_batch=500,
             max_waiting=config.connections_max,
         )
+        self.room_maker = RoomMaker(store)
         self.ledger = UserLedger[Session](
             sessions_max=config.sessions_per_user_max,
             sends=_rate(config, "send"),
@@ -263,6 +265,15 @@ class Node:
             users=lambda: len(self.ledger),
             outbox_bytes=lambda: sum(session.outbox.queued_bytes for session in self.sessions),
         )
+        publish_caches(
+            self.metrics,
+            {
+                "membership": lambda: self.memberships.lookups,
+                "token": lambda: authenticator.lookups,
+                "stranger": lambda: authenticator.strangers.lookups,
+                "room_name": lambda: self.room_maker.lookups,
+            },
+        )
         supervisor = Supervisor(
             [
                 *(
@@ -321,6 +332,7 @@ class Node:
                     now_ms=self._now_ms,
                 ),
                 memberships=self.memberships,
+                room_maker=self.room_maker,
                 revocations=self.revocations,
                 people=self._people,
                 now_ms=self._now_ms,

@@ -43,6 +43,7 @@ from chat.room_messages import (
     UnsubscribeRoom,
     WatchMembers,
 )
+from chat.room_page import page_of
 from chat.room_state import Known, RoomState
 from chat.sanctions import Sanctions
 from chat.topic import Topic, Topics
@@ -602,6 +603,8 @@ class Room(Actor[RoomMessage]):
             self._services.counts.gaps += 1
         elif caught_up.mode == "rewind":
             self._services.counts.rewinds += 1
+        else:
+            self._services.counts.tail_hits += 1
         fields: dict[str, object] = {
             "room": state.row.name,
             "epoch": state.epoch,
@@ -694,6 +697,7 @@ class Room(Actor[RoomMessage]):
                 durable_seq=state.progress.durable_seq,
                 members=len(state.members),
                 role=state.roster.role_of(message.user_id),
+                page=None if message.page is None else page_of(state, message.page),
             )
         )
 

@@ -16,7 +16,8 @@ from chat.room_governance import Governing
 from chat.room_rules import Person
 from chat.room_state import Progress
 from chat.topic import Subscriber
-from storage.model import Entry, FoldedPage, Receipt, Role, RoomRow
+from storage.model import Entry, FoldedPage, HistoryPage, Receipt, Role, RoomRow
+from storage.page import PageAsk
 
 
 class Member(Subscriber, Protocol):
@@ -186,7 +187,11 @@ class WatchMembers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomInfo:
-    """What a reader may know of a room, as of one turn."""
+    """What a reader may know of a room, as of one turn.
+
+    Attributes:
+        page: of its log, where one was asked for and the room's memory has it.
+    """
 
     row: RoomRow
     epoch: int
@@ -195,14 +200,20 @@ class RoomInfo:
     durable_seq: int
     members: int
     role: Role | None
+    page: HistoryPage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRoom:
-    """Ask what a user may know of the room; fails with `Refused`."""
+    """Ask what a user may know of the room; fails with `Refused`.
+
+    Attributes:
+        page: of the log, wanted besides.
+    """
 
     user_id: str
     reply: ReplyTo[RoomInfo]
+    page: PageAsk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -485,8 +485,17 @@ class RoomState:
         Args:
             seq: at or above the tail's start, and at most the head.
         """
+        return self.between(seq, self.visible_seq)
+
+    def between(self, seq: int, through_seq: int) -> Sequence[LogEntry]:
+        """The tail's entries above a seq and up to another, oldest first, without erased texts.
+
+        Args:
+            seq: at or above the tail's start.
+            through_seq: at or above `seq`, and at most the head.
+        """
         # From the right end: a deque's far side is slow to index.
-        entries = list(islice(reversed(self.tail), self.head_seq - self.visible_seq, self.head_seq - seq))
+        entries = list(islice(reversed(self.tail), self.head_seq - through_seq, self.head_seq - seq))
         entries.reverse()
         if self.facts.erased:
             return [entry._replace(body=None) if self._is_erased(entry.seq) else entry for entry in entries]

@@ -61,6 +61,7 @@ from chat.protocol import (
 )
 from chat.revocations import Revocations
 from chat.room import RECEIPTS_MAX_MEMBERS, RETRY_UNAVAILABLE_S
+from chat.room_maker import RoomMaker
 from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
@@ -83,6 +84,7 @@ class DeskServices:
         greeter: welcomes who is let in.
         searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
+        room_maker: has rooms exist that are to be joined; all who want one at a time share a query.
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
         timeout_s: the longest that a request may wait.
@@ -95,6 +97,7 @@ class DeskServices:
     greeter: Greeter
     searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
+    room_maker: RoomMaker
     revocations: Revocations
     people: People
     now_ms: Callable[[], int]
@@ -211,13 +214,16 @@ class SessionDesk:
             # It is there, or nobody may make it by this name.
             join(session, request)
             return
-        if await self._services.store.find_room(request.room) is None:
+
+        async def make() -> None:
             self._count_creation(session)
             try:
                 await self._services.store.create_room(self._new_room(session, Create(id=0), request.room))
             except Conflict:
-                # Somebody else made it in between: it is there, which is all that was asked.
+                # Another node's made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
+
+        await self._services.room_maker.ensure(request.room, make)
         join(session, request, must_exist=True)
 
     async def _govern(self, session: Session, request: Update | Invite | Mod) -> None:

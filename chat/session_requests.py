@@ -310,6 +310,8 @@ def subscribe(session: "Session", request: Subscribe) -> None:
 
 
 def _ask(session: "Session", room: str, question: JoinRoom | SubscribeRoom) -> None:
+    services = session.services
+    services.counts.look_up_room(found=services.topics.get(room) is not None)
     try:
         session.tell_room(room, question)
     except Refused:

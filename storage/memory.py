@@ -15,7 +15,6 @@ from storage import memory_search
 from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
-from storage.history import NO_BOUND, Bounds, around_limits, make_page
 from storage.members import fold_members, outdated_changes
 from storage.memory_accounts import MemoryAccounts
 from storage.memory_governance import KINDS as GOVERNING
@@ -59,6 +58,7 @@ from storage.model import (
     StatePage,
     Stored,
 )
+from storage.page import NO_BOUND, Bounds, around_limits, make_page
 from storage.rooms import membership_page
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Final, TypedDict, cast
+from typing import Final, Required, TypedDict, cast
 
 from storage.audit_chain import chain_hash
 from storage.memory_room import StoredMember, StoredRoom
@@ -14,10 +14,10 @@ KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge
 class _Data(TypedDict, total=False):
     """What such an event says beside its columns."""
 
-    action: str
+    action: Required[str]
     user: str
-    name: str
-    role: Role | None
+    name: Required[str]
+    role: Required[Role | None]
     reason: str
     until: int
     topic: str

@@ -7,7 +7,7 @@ import trio
 
 from storage import audit, messages, projections, rooms, search_index
 from storage.append import append_carefully, append_regular, park
-from storage.database import Database, Tx
+from storage.database import Database, DatabaseStatistics, Tx
 from storage.errors import Conflict, Unavailable
 from storage.history import find_cids, read_history
 from storage.model import (
@@ -65,6 +65,11 @@ class PostgresStore(PostgresAccounts):
         super().__init__(database, write_timeout_s=write_timeout_s, read_timeout_s=read_timeout_s)
         self._writes = database if writes is None else writes
         self._activations = trio.Semaphore(max_activations)
+
+    def statistics(self) -> DatabaseStatistics:
+        """The figures of this moment, of both databases together."""
+        own = self._database.statistics()
+        return own if self._writes is self._database else own.plus(self._writes.statistics())
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
         """See `Store.append`."""

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from storage.database import Tx
 from storage.errors import TooSlow
 from storage.fragments import START, STOP, pieces
-from storage.history import NO_BOUND
 from storage.model import RoomId
+from storage.page import NO_BOUND
 from storage.search_model import SearchAsk, SearchHit, SearchKey, SearchPage
 from storage.search_tags import SMALL_ROOM_EVENTS, language_tag, next_window, room_tag, windows
 

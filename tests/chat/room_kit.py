@@ -51,6 +51,7 @@ from storage.model import (
     RoomRow,
     SanctionRow,
 )
+from storage.page import PageAsk
 from storage.testing import Fault, FaultyStore
 from tests.chat.peers_double import RecordingPeer, Wires
 
@@ -427,10 +428,10 @@ class Bench:
         self.tell(ReadRoom(peer=peer, request_id=request_id, seq=seq))
         return request_id
 
-    async def inspect(self, user_id: str) -> RoomInfo:
+    async def inspect(self, user_id: str, page: PageAsk | None = None) -> RoomInfo:
         """Ask what a user may know of the room; raises what the session would answer from."""
         return await self.rooms.ref("tea").ask(
-            lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=5.0
+            lambda reply: InspectRoom(user_id=user_id, reply=reply, page=page), timeout_s=5.0
         )
 
     # -- time and faults -------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def test_a_slow_page_of_history_delays_no_message(codec: Codec) -> None:
     async with open_sim() as sim:
         (ann,) = await sim.join("tea", "ann", codec=codec)
         sim.faults["history"] = Fault(before_s=5)
-        page = await ann.send("history", room="tea")
+        page = await ann.send("history", room="tea", fold=True)
         begun_s = trio.current_time()
         await ann.request("send", room="tea", cid="1", body="quick")
         assert trio.current_time() - begun_s < 1
@@ -121,7 +121,7 @@ async def test_a_session_whose_mailbox_is_full_is_read_no_further(codec: Codec) 
     async with open_sim(Config(rate_limits=False, session_mailbox=8)) as sim:
         ann, bob = await sim.join("tea", "ann", "bob", codec=codec)
         sim.faults["history"] = Fault(before_s=1)
-        pages = [{"t": "history", "id": 1000 + n, "room": "tea"} for n in range(60)]
+        pages = [{"t": "history", "id": 1000 + n, "room": "tea", "fold": True} for n in range(60)]
         await ann.write(b"".join(map(ann.frame, pages)) + _sends(ann, "tea", first_id=2000, count=3))
         await trio.sleep(1)
         assert any(session.is_paused for session in sim.node.sessions)

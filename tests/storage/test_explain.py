@@ -19,6 +19,7 @@ from storage import (
     search,
     search_index,
 )
+from storage.page import NO_BOUND
 from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
@@ -88,7 +89,7 @@ ANALYZE;
 DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
 """As the trigger of migration 0007 does."""
 ONE, TWO = "{1}", "{1,2}"
-BOUND = str(history.NO_BOUND)
+BOUND = str(NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
     "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
     "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
@@ -97,7 +98,7 @@ SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
 """As a search asks them: after its settings."""
 QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "history.before": (history.PAGE_BEFORE, ["1", "2000", "50"]),
-    "history.latest": (history.PAGE_BEFORE, ["1", str(history.NO_BOUND), "50"]),
+    "history.latest": (history.PAGE_BEFORE, ["1", str(NO_BOUND), "50"]),
     "history.after": (history.PAGE_AFTER, ["1", "2000", "50"]),
     "history.around": (history.PAGE_AROUND, ["1", "2000", "25", "25"]),
     "history.find_cids": (history.FIND_CIDS, ["1", "u_5", "{c5,c105}"]),
