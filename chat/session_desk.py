@@ -254,10 +254,10 @@ class SessionDesk:
         if row is None:
             raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
         wanted = MessageRange(request.target, request.since_ms, request.until_ms, request.seqs, after)
-        found = await self._services.store.find_messages(row.room_id, wanted, limit=PURGED_MAX + 1)
-        seqs = found[:PURGED_MAX]
-        fields = {"next": to_cursor(f"{request.room}~{seqs[-1]}")} if len(found) > PURGED_MAX else {}
-        govern(session, request, target, seqs=seqs, fields=fields)
+        page = await self._services.store.find_messages(row.room_id, wanted, limit=PURGED_MAX)
+        last = page.next_after
+        fields = {} if last is None else {"next": to_cursor(f"{request.room}~{last}")}
+        govern(session, request, target, seqs=page.seqs, fields=fields)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":

@@ -46,6 +46,7 @@ from storage.model import MemberChange as MemberChange
 from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
+from storage.model import MessagePage as MessagePage
 from storage.model import MessageRange as MessageRange
 from storage.model import NewRoom as NewRoom
 from storage.model import NewUser as NewUser
@@ -122,6 +123,7 @@ __all__ = [
     "Membership",
     "MembershipPage",
     "MemoryStore",
+    "MessagePage",
     "MessageRange",
     "MigrationError",
     "NewRoom",

@@ -45,6 +45,7 @@ from storage.model import (
     MemberRow,
     Membership,
     MembershipPage,
+    MessagePage,
     MessageRange,
     NewRoom,
     PinPage,
@@ -256,13 +257,13 @@ class MemoryStore(MemoryAccounts):
         room = self._rooms.get(room_id)
         return [] if room is None else [room.sanctions[key] for key in sorted(room.sanctions)]
 
-    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         await trio.lowlevel.checkpoint()
         room = self._rooms.get(room_id)
         if room is None:
-            return []
-        return [
+            return MessagePage([], None)
+        found = [
             entry.seq
             for entry in room.log
             if entry.kind == "message"
@@ -272,7 +273,8 @@ class MemoryStore(MemoryAccounts):
             and (wanted.since_ms is None or entry.at_ms >= wanted.since_ms)
             and (wanted.until_ms is None or entry.at_ms < wanted.until_ms)
             and (wanted.seqs is None or entry.seq in wanted.seqs)
-        ][:limit]
+        ]
+        return MessagePage(found[:limit], found[limit - 1] if len(found) > limit else None)
 
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int

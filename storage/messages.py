@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from storage.database import Tx
-from storage.model import MessageRange, RoomId
+from storage.model import MessagePage, MessageRange, RoomId
 
-_LAST: Final = 2**63 - 1
+LOOKED_AT_MAX: Final = 20_000
+"""Events that are looked at for one page: some tens of milliseconds where none of them is wanted."""
 
 # By halving: seqs have no gaps and times never fall, so some twenty look-ups by key do it.
 FIRST_SINCE: Final = """
@@ -23,6 +24,9 @@ WITH RECURSIVE halves (low, high) AS (
     WHERE halves.high - halves.low > 1
 )
 SELECT min(high) FROM halves
+"""
+HEAD: Final = """
+SELECT coalesce((SELECT seq FROM log WHERE room_id = $1 ORDER BY seq DESC LIMIT 1), 0)
 """
 FIND: Final = """
 SELECT seq FROM log
@@ -42,19 +46,29 @@ ORDER BY seq
 """
 
 
-async def find_messages(tx: Tx, room_id: RoomId, wanted: MessageRange, limit: int) -> Sequence[int]:
-    """Seqs of a room's messages that were not deleted, in order."""
+async def find_messages(
+    tx: Tx, room_id: RoomId, wanted: MessageRange, limit: int, looked_at_max: int = LOOKED_AT_MAX
+) -> MessagePage:
+    """Seqs of a room's messages that were not deleted, in order; see `Store.find_messages`."""
     if wanted.seqs is not None:
-        found = await tx.fetch_as(int, FIND_SEQS, room_id, sorted(wanted.seqs), wanted.author)
-        return [seq for seq in found if seq > wanted.after][:limit]
-    low, high = wanted.after, _LAST
+        named = await tx.fetch_as(int, FIND_SEQS, room_id, sorted(wanted.seqs), wanted.author)
+        return _page([seq for seq in named if seq > wanted.after], limit, None)
+    low, high = wanted.after, await tx.fetchval_as(int, HEAD, room_id) + 1
     if wanted.since_ms is not None:
         low = max(low, await _first_since(tx, room_id, wanted.since_ms) - 1)
     if wanted.until_ms is not None:
-        high = await _first_since(tx, room_id, wanted.until_ms)
+        high = min(high, await _first_since(tx, room_id, wanted.until_ms))
+    end = min(high, low + looked_at_max + 1)
     if wanted.author is None:
-        return await tx.fetch_as(int, FIND, room_id, low, high, limit)
-    return await tx.fetch_as(int, FIND_OF, room_id, low, high, limit, wanted.author)
+        found = await tx.fetch_as(int, FIND, room_id, low, end, limit + 1)
+    else:
+        found = await tx.fetch_as(int, FIND_OF, room_id, low, end, limit + 1, wanted.author)
+    return _page(found, limit, end - 1 if end < high else None)
+
+
+def _page(found: Sequence[int], limit: int, looked_through: int | None) -> MessagePage:
+    more = len(found) > limit
+    return MessagePage(found[:limit], found[limit - 1] if more else looked_through)
 
 
 async def _first_since(tx: Tx, room_id: RoomId, at_ms: int) -> int:

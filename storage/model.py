@@ -202,6 +202,18 @@ class MessageRange(NamedTuple):
     after: int = 0
 
 
+class MessagePage(NamedTuple):
+    """Some of a room's messages.
+
+    Attributes:
+        seqs: in order.
+        next_after: above which there may be more; None: there are none.
+    """
+
+    seqs: Sequence[int]
+    next_after: int | None
+
+
 class AuditRow(NamedTuple):
     """An act of somebody upon somebody else, or upon a room.
 

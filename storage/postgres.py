@@ -21,6 +21,7 @@ from storage.model import (
     LogEntry,
     MemberRow,
     MembershipPage,
+    MessagePage,
     MessageRange,
     NewRoom,
     PinPage,
@@ -166,7 +167,7 @@ class PostgresStore(PostgresAccounts):
         """See `Store.list_sanctions`."""
         return await self._database.read(rooms.list_sanctions, room_id, timeout_s=self._read_s)
 
-    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         return await self._database.read(
             messages.find_messages, room_id, wanted, limit, timeout_s=self._read_s

@@ -19,6 +19,7 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessagePage,
     MessageRange,
     NewRoom,
     PinPage,
@@ -137,8 +138,11 @@ class Store(AccountStore, Protocol):
         """All that is imposed in a room, ended ones included, by user."""
         ...
 
-    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
-        """Seqs of a room's messages that were not deleted, in order."""
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """Seqs of a room's messages that were not deleted, in order: `limit` of them at most.
+
+        A page may hold few or none and still have another after it: so many events are looked at for one.
+        """
         ...
 
     async def list_audit(

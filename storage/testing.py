@@ -18,6 +18,7 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessagePage,
     MessageRange,
     NewRoom,
     NewUser,
@@ -158,7 +159,7 @@ class FaultyStore:
         """See `Store.list_sanctions`."""
         return await self._call("list_sanctions", lambda: self.store.list_sanctions(room_id))
 
-    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> Sequence[int]:
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         return await self._call(
             "find_messages", lambda: self.store.find_messages(room_id, wanted, limit=limit)

@@ -5,6 +5,7 @@ from storage import (
     Duplicate,
     FoldedMessage,
     LogEntry,
+    MessagePage,
     MessageRange,
     ReactionCount,
     ReactionRow,
@@ -131,7 +132,9 @@ class ChangeContract:
         )
 
         async def found(wanted: MessageRange, limit: int = 9) -> list[int]:
-            return list(await store.find_messages(room, wanted, limit=limit))
+            page = await store.find_messages(room, wanted, limit=limit)
+            assert page.next_after == (page.seqs[-1] if limit == 2 else None)
+            return list(page.seqs)
 
         assert await found(MessageRange()) == [1, 2, 5, 6]
         assert await found(MessageRange(), 2) == [1, 2]
@@ -143,7 +146,8 @@ class ChangeContract:
         assert await found(MessageRange(until_ms=AT_MS)) == []
         assert await found(MessageRange(seqs=[6, 3, 4, 1, 99])) == [1, 6]
         assert await found(MessageRange(seqs=[6, 5, 1], author="u_ann", after=1)) == [5]
-        assert await store.find_messages(RoomId(999), MessageRange(since_ms=5), limit=9) == []
+        nowhere = await store.find_messages(RoomId(999), MessageRange(since_ms=5), limit=9)
+        assert nowhere == MessagePage([], None)
 
     async def test_a_batch_with_a_deletion_may_be_sent_again(self, store: Store) -> None:
         """An erased text equals any: the receipts are the same, and nothing comes back."""

@@ -130,6 +130,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
     "messages.first_since": (messages.FIRST_SINCE, ["1", "5000"]),
+    "messages.head": (messages.HEAD, ["1"]),
     "messages.find": (messages.FIND, ["1", "100", "5000", "50"]),
     "messages.find_of": (messages.FIND_OF, ["1", "100", "5000", "50", "u_5"]),
     "messages.find_seqs": (messages.FIND_SEQS, ["1", "{1,2,3}", "u_5"]),

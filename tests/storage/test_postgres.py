@@ -17,6 +17,7 @@ from storage import (
     Entry,
     Fenced,
     LogEntry,
+    MessageRange,
     PointerMove,
     Poisoned,
     PostgresStore,
@@ -31,6 +32,7 @@ from storage import (
     open_database,
 )
 from storage.append import append_carefully
+from storage.messages import find_messages
 from storage.rooms import activate
 from storage.testing import Fault, FaultyStore
 from tests.storage.calls import locked, wait_in_flight
@@ -319,3 +321,21 @@ def _troubled(room: RoomId, seq: int) -> LogEntry:
             return message(room, seq, body="\x00")
         case _:
             return message(room, seq)
+
+
+async def test_a_purge_looks_at_so_much_for_a_page(database: Database) -> None:
+    """A page may hold nothing and still go on; together the pages hold all that is wanted."""
+    store = PostgresStore(database)
+    room = await owned_room(store)
+    await store.append([message(room, seq, by="u_bob" if seq in {2, 9} else "u_ann") for seq in range(1, 11)])
+
+    found: list[int] = []
+    pages = 0
+    after: int | None = 0
+    while after is not None:
+        wanted = MessageRange(author="u_bob", after=after)
+        page = await database.read(find_messages, room, wanted, 5, 3, timeout_s=5.0)
+        found += page.seqs
+        pages += 1
+        after = page.next_after
+    assert (found, pages) == ([2, 9], 4)
