@@ -25,9 +25,10 @@ from chat.protocol import (
     SetState,
     ok,
 )
-from chat.room import RETRY_UNAVAILABLE_S, as_event
+from chat.room import RETRY_UNAVAILABLE_S
 from chat.room_changes import repeats
 from chat.room_messages import InspectRoom, RoomInfo
+from chat.room_news import as_event
 from chat.room_state import KIND_MESSAGE
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session

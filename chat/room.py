@@ -5,7 +5,6 @@ to sessions, always in that order: what a subscriber sees is already with the wr
 middle of a turn loses nothing.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, assert_never
@@ -17,15 +16,15 @@ from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.house import WHERE, House
 from chat.measures import Counts
-from chat.peers import Broadcast, Peer
+from chat.peers import Peer
 from chat.presence_port import PresencePort
-from chat.protocol import SERVER_ROOM, Envelope, Leave, Mod, event, has_read, notice, ok
+from chat.protocol import SERVER_ROOM, Leave, Mod, ok
 from chat.read_pointers import ReadPointers
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
-from chat.room_governance import KINDS_OF_PEOPLE, concerned, order_governance
+from chat.room_governance import order_governance
 from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
@@ -43,6 +42,7 @@ from chat.room_messages import (
     UnsubscribeRoom,
     WatchMembers,
 )
+from chat.room_news import RoomNews, snapshot
 from chat.room_page import page_of
 from chat.room_state import Known, RoomState
 from chat.sanctions import Sanctions
@@ -71,13 +71,9 @@ log = structlog.stdlib.get_logger("chat.room")
 RETRY_UNAVAILABLE_S: Final = 2.0
 """When to try again while the database is away: a restart takes about a second."""
 ACTIVATION_RETRY_S: Final = 0.25
-BROADCASTS_KEPT: Final = 50
-"""Encoded events kept for those who subscribe next: one default page."""
 TWINS_MAX: Final = 16
 """Requests that may wait for one message: each is a client that lost its connection and came back."""
 RETRY_UNSETTLED_S: Final = 0.5
-RECEIPTS_MAX_MEMBERS: Final = 50
-"""Members of a room who hear how far the others have read: it takes as many times as many frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +113,10 @@ class Room(Actor[RoomMessage]):
 
     __slots__ = (
         "_absence",
-        "_broadcasts",
         "_fenced",
         "_found_from",
         "_handed_on",
+        "_news",
         "_roster",
         "_services",
         "_state",
@@ -137,8 +133,9 @@ class Room(Actor[RoomMessage]):
         # What presence was last given, kept until somebody comes or goes.
         self._roster: Sequence[MemberRow] | None = None
         self._topic: Topic | None = None
-        # Parallel to the end of the tail: seq and the encoded event.
-        self._broadcasts: deque[tuple[int, Broadcast]] = deque(maxlen=BROADCASTS_KEPT)
+        self._news = RoomNews(
+            name, sessions_of=services.sessions_of, house=services.house, counts=services.counts
+        )
         self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
         self._handed_on: list[RoomMessage] = []
         self._fenced = False
@@ -198,7 +195,7 @@ class Room(Actor[RoomMessage]):
             caught_up = state.catch_up((topic.epoch, topic.last_seq), len(state.tail))
             if caught_up.mode == "tail":
                 for entry in caught_up.entries:
-                    self._publish(state, topic, entry)
+                    self._news.publish(topic, entry)
             else:
                 # They saw what did not survive, or missed more than the tail holds: resuming tells which.
                 for peer in list(topic):
@@ -279,7 +276,7 @@ class Room(Actor[RoomMessage]):
                     results.popleft()
             case Published():
                 for entry in state.show(message.seq):
-                    self._publish(state, topic, entry)
+                    self._news.publish(topic, entry)
             case JoinRoom():
                 self._join(state, topic, message)
             case SubscribeRoom():
@@ -326,7 +323,7 @@ class Room(Actor[RoomMessage]):
             self._writer.submit(ordered, message)
             message.progress = state.progress
             if not state.row.strict:
-                topic.publish(self._broadcast(state, ordered), ordered.seq)
+                self._news.publish(topic, ordered)
         elif type(ordered) is Known:
             self._send_known(state, message, ordered.entry)
 
@@ -347,7 +344,7 @@ class Room(Actor[RoomMessage]):
                 self._writer.submit(ordered, message)
                 message.progress = state.progress
                 if not state.row.strict:
-                    self._publish(state, topic, ordered)
+                    self._news.publish(topic, ordered)
             case Known():
                 self._send_known(state, message, ordered.entry)
             case Done():
@@ -390,48 +387,15 @@ class Room(Actor[RoomMessage]):
                 retry_after_s=RETRY_UNAVAILABLE_S,
             )
 
-    def _publish(self, state: RoomState, topic: Topic, entry: LogEntry) -> None:
-        """Deliver an event to the subscribers, and to whomever it is about."""
-        message = self._broadcast(state, entry)
-        topic.publish(message, entry.seq)
-        if entry.kind in KINDS_OF_PEOPLE:
-            user_id = concerned(entry)
-            for session in () if user_id is None else self._services.sessions_of(user_id):
-                if session not in topic:
-                    # Not as an event, which would be out of the order of what the session has received.
-                    session.reply(notice(message.envelope))
-        if self.name == SERVER_ROOM:
-            self._services.house.hear(message.envelope)
-
-    def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
-        self._services.counts.events += 1
-        message = Broadcast(as_event(state.row.name, entry))
-        self._broadcasts.append((entry.seq, message))
-        return message
-
-    def _encoded(self, state: RoomState, entries: Sequence[LogEntry], encoding_index: int) -> Sequence[bytes]:
-        """Events as bytes, from the ones that are encoded already where possible."""
-        kept = dict(self._broadcasts) if entries else {}
-        for seq in state.facts.erased:
-            # It may have been broadcast with a text that is not to be said again.
-            kept.pop(seq, None)
-        name = state.row.name
-        return [
-            (kept.get(entry.seq) or Broadcast(as_event(name, entry))).payload(encoding_index)
-            for entry in entries
-        ]
-
     def _retract(self, state: RoomState, topic: Topic, seq: int) -> None:
         """Tell everybody, also those who are away now, that the event at `seq` did not survive."""
         state.void(seq)
-        self._broadcasts = deque(
-            (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
-        )
+        self._news.forget(seq)
         entry = state.announce_void(seq, now_ms=self._services.now_ms())
         # Beyond the bound: it follows from a row that was taken, and may not be lost.
         self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
         if not state.row.strict:
-            self._publish(state, topic, entry)
+            self._news.publish(topic, entry)
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""
@@ -576,7 +540,7 @@ class Room(Actor[RoomMessage]):
         self._writer.submit(entry, message, beyond_bound=moderates)
         message.progress = state.progress
         if not state.row.strict:
-            self._publish(state, topic, entry)
+            self._news.publish(topic, entry)
         if governed.left is not None:
             self._membership_ended(state, topic, governed.left)
         elif governed.joined is not None:
@@ -614,9 +578,9 @@ class Room(Actor[RoomMessage]):
         }
         if caught_up.keep is not None:
             fields["keep"] = caught_up.keep
-        fields["snapshot"] = self._snapshot(state, peer)
+        fields["snapshot"] = snapshot(state, peer.user_id)
         peer.reply_events(
-            ok(request_id, **fields), self._encoded(state, caught_up.entries, peer.encoding_index)
+            ok(request_id, **fields), self._news.encoded(state, caught_up.entries, peer.encoding_index)
         )
         topic.add(peer)
 
@@ -629,44 +593,10 @@ class Room(Actor[RoomMessage]):
         reads = self._services.reads
         reads.require_place(state.row.room_id, user_id)
         if state.move_read(user_id, message.seq, self._services.now_ms()) is not None:
-            self._tell_read(state, topic, user_id)
+            self._news.tell_read(state, topic, user_id)
         seq = state.members[user_id].read_seq
         # Last: from here on the worker answers.
         reads.submit(self.name, state.row.room_id, seq, state.progress, message.peer, message.request_id)
-
-    def _tell_read(self, state: RoomState, topic: Topic, user_id: str) -> None:
-        """Tell all sessions of the reader, and in small rooms those of the other members that subscribed.
-
-        Not every subscriber: anybody may subscribe to a public room, and so fifty readers of each message
-        would make fifty frames for each of ten thousand outsiders.
-        """
-        sessions_of = self._services.sessions_of
-        read = Broadcast(has_read(self.name, user_id, state.members[user_id].read_seq))
-        pushed = sum(peer.push_ephemeral(read.frame(peer.encoding_index)) for peer in sessions_of(user_id))
-        if len(state.members) <= RECEIPTS_MAX_MEMBERS:
-            for other in state.members:
-                if other != user_id:
-                    pushed += sum(
-                        peer.push_ephemeral(read.frame(peer.encoding_index))
-                        for peer in sessions_of(other)
-                        if peer in topic
-                    )
-        self._services.counts.ephemeral_deliveries += pushed
-
-    @staticmethod
-    def _snapshot(state: RoomState, peer: Member) -> Envelope:
-        row = state.row
-        member = state.members.get(peer.user_id)
-        return {
-            "kind": row.kind,
-            "topic": row.topic,
-            "slow": row.slow_s,
-            "strict": row.strict,
-            "locked": row.locked,
-            "members": len(state.members),
-            "role": None if member is None else member.role,
-            "read": None if member is None else member.read_seq,
-        }
 
     def _watch(self, state: RoomState, message: WatchMembers) -> None:
         state.require_reader(message.peer.user_id, self._services.now_ms())
@@ -700,22 +630,3 @@ class Room(Actor[RoomMessage]):
                 page=None if message.page is None else page_of(state, message.page),
             )
         )
-
-
-def as_event(room: str, entry: LogEntry) -> Envelope:
-    """A log entry as clients see it."""
-    return event(
-        room=room,
-        epoch=entry.epoch,
-        seq=entry.seq,
-        at_ms=entry.at_ms,
-        by=entry.by,
-        kind=entry.kind,
-        name=entry.name,
-        n=entry.n,
-        cid=entry.cid,
-        body=entry.body,
-        reply_to=entry.reply_to,
-        thread=entry.thread,
-        data=entry.data,
-    )

@@ -60,8 +60,9 @@ from chat.protocol import (
     ok,
 )
 from chat.revocations import Revocations
-from chat.room import RECEIPTS_MAX_MEMBERS, RETRY_UNAVAILABLE_S
+from chat.room import RETRY_UNAVAILABLE_S
 from chat.room_maker import RoomMaker
+from chat.room_news import RECEIPTS_MAX_MEMBERS
 from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session

@@ -6,7 +6,7 @@ import pytest
 
 from chat.codec import JSON, MSGPACK
 from chat.read_pointers import WAITING_FOR_ONE_MAX
-from chat.room import RECEIPTS_MAX_MEMBERS
+from chat.room_news import RECEIPTS_MAX_MEMBERS
 from storage.model import MemberChange, RoomKind
 from storage.testing import Fault
 from tests.chat.peers_double import RecordingPeer, Wires

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 import trio
 
-from chat import room
+from chat import room_news
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.protocol import Envelope
@@ -187,13 +187,13 @@ class Crash:
 
 def _crash_in_broadcast(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
     """Crash the room between the writer's having an entry and the subscribers' seeing it."""
-    as_event = room.as_event
+    as_event = room_news.as_event
 
     def broken(name: str, entry: LogEntry) -> Envelope:
         crash.strike()
         return as_event(name, entry)
 
-    monkeypatch.setattr(room, "as_event", broken)
+    monkeypatch.setattr(room_news, "as_event", broken)
 
 
 def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from chat.folding import fold_event
 from chat.json_value import decode_value
-from chat.room import as_event
+from chat.room_news import as_event
 from storage import MemoryStore
 from storage.model import RoomId
 from tests.chat.peers_double import Wires

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from chat.json_value import encode_value
 from chat.protocol import Change, Delete, Edit, Invite, Mod, ModAction, Pin, React, SetState, Update
-from chat.room import as_event
 from chat.room_governance import Governing
 from chat.room_messages import ChangeRoom, GovernRoom, SendMessage, SubscribeRoom
+from chat.room_news import as_event
 from chat.room_rules import Person
 from storage import Unavailable
 from storage.model import LogEntry, Role

@@ -13,8 +13,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from chat.protocol import Change, Delete, Edit, React
-from chat.room import as_event
 from chat.room_messages import ChangeRoom, JoinRoom, ReadRoom, SendMessage, SubscribeRoom
+from chat.room_news import as_event
 from storage import Unavailable
 from storage.model import LogEntry
 from storage.testing import Fault
