@@ -228,7 +228,7 @@ class ClientRequests(ABC):
         self,
         room: str,
         *,
-        kind: Literal["public", "private", "direct"] = "public",
+        kind: Literal["public", "private"] = "public",
         topic: str = "",
         slow_s: float = 0.0,
         strict: bool = False,
