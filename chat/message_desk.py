@@ -31,7 +31,7 @@ from chat.room_messages import InspectRoom, RoomInfo
 from chat.room_state import KIND_MESSAGE
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
-from chat.session_requests import change_room, require_emoji
+from chat.session_requests import change_room, oversees, require_emoji
 from storage.model import HistoryPage, KnownCid, LogEntry
 from storage.store import Store
 
@@ -68,15 +68,21 @@ class MessageDesk:
         self._pressure = pressure
         self._counts = counts
 
-    async def inspect(self, room: str, user_id: str) -> RoomInfo:
+    async def inspect(self, room: str, user_id: str, *, oversees: bool = False) -> RoomInfo:
         """What the room's actor says of itself.
+
+        Args:
+            room: its name.
+            user_id: who asks.
+            oversees: whether that is one of the server's people, who may read every room.
 
         Raises:
             Refused: `room_not_found`, `busy`, `overloaded`, `unavailable`, `timeout`.
         """
         try:
             return await self._rooms.ref(room).ask(
-                lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=self._timeout_s
+                lambda reply: InspectRoom(user_id=user_id, oversees=oversees, reply=reply),
+                timeout_s=self._timeout_s
             )
         except MailboxFull:
             raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
@@ -114,7 +120,7 @@ class MessageDesk:
 
     async def _send_again(self, session: Session, request: Send) -> None:
         """Find out whether a re-sent message is stored already, before the room orders it again."""
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         found = await self._find_cid(info, session, request.cid)
         if found is None:
             session.send_message(request)
@@ -125,7 +131,7 @@ class MessageDesk:
 
     async def _change(self, session: Session, request: Change) -> None:
         """Ask the room once more, with what storage knows: of the message, and of a `cid` sent again."""
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         if request.retry and request.cid is not None:
             found = await self._find_cid(info, session, request.cid)
             if found is not None:
@@ -152,7 +158,7 @@ class MessageDesk:
         """A page of a room's log, or of a thread; with `fold` the present of its messages."""
         if sum(seq is not None for seq in (request.before, request.after, request.around)) > 1:
             raise Refused(ErrorCode.BAD_REQUEST, "give one of before, after and around", field="before")
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         pressed = self._pressure() >= PRESSED_LEVEL
         page_max = max(1, self._page_max // 4) if pressed else self._page_max
         page = await self._store.history(
@@ -189,7 +195,7 @@ class MessageDesk:
             if where != f"{request.room}#{request.seq}" or not found_emoji or not user_id:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             after = (found_emoji, user_id)
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         rows = await self._store.list_reactions(
             info.row.room_id, request.seq, emoji=emoji, after=after, limit=limit + 1
@@ -212,14 +218,14 @@ class MessageDesk:
             if room != request.room or not (seq.isascii() and seq.isdecimal() and len(seq) <= 16):  # noqa: PLR2004
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             before = int(seq)
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         page = await self._store.list_pins(
             info.row.room_id, user_id=session.user_id, before=before, limit=limit + 1
         )
         pins = page.pins[:limit]
         items = [session.encode(fold_event(as_event(request.room, entry), now)) for entry, now in pins]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=page.durable_seq),
             items,
@@ -234,7 +240,7 @@ class MessageDesk:
             room, _, after = from_cursor(request.cursor).partition("=")
             if room != request.room or not after:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         state = await self._store.read_state(info.row.room_id, key=request.key, after=after, limit=limit + 1)
         page = state.rows[:limit]
@@ -249,7 +255,7 @@ class MessageDesk:
             )
             for row in page
         ]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=state.durable_seq),
             items,
@@ -258,7 +264,7 @@ class MessageDesk:
         )
 
 
-async def _reply_fitting(
+async def reply_fitting(
     session: Session,
     answer: Envelope,
     items: Sequence[bytes],

@@ -212,9 +212,10 @@ class Search(Request, frozen=True, tag="search"):
 
 
 class Rooms(Request, frozen=True, tag="rooms"):
-    """The public rooms by name, or with `mine` the user's own."""
+    """The public rooms by name, with `mine` the user's own, or with `all` every room, for the server's people."""
 
     mine: bool = False
+    all: bool = False
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -306,6 +307,62 @@ class Mod(Request, frozen=True, tag="mod"):
     dry_run: bool = False
 
 
+class Audit(Request, frozen=True, tag="audit"):
+    """What was done to others, the latest first: in a room, from `seq` on downwards, or everywhere."""
+
+    room: RoomName | None = None
+    seq: Seq | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Users(Request, frozen=True, tag="users"):
+    """The registered users by name, those whose name begins so."""
+
+    query: Annotated[str, Meta(max_length=256)] = ""
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class User(Request, frozen=True, tag="user"):
+    """What is known of a user."""
+
+    user: UserId
+
+
+class Sessions(Request, frozen=True, tag="sessions"):
+    """A user's sessions on this node."""
+
+    user: UserId
+
+
+class Disconnect(Request, frozen=True, tag="disconnect"):
+    """End a user's sessions, or one of them; the client may come back."""
+
+    user: UserId
+    session: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    reason: Reason | None = None
+    dry_run: bool = False
+
+
+class Enroll(Request, frozen=True, tag="enroll"):
+    """Make an account, with a password that is told once."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    role: Literal["user", "moderator", "admin"] = "user"
+    dry_run: bool = False
+
+
+class Reset(Request, frozen=True, tag="reset"):
+    """Revoke all of a user's tokens and set another password, which is told once."""
+
+    user: UserId
+    dry_run: bool = False
+
+
+AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset
+"""What the server's people ask; `audit` of a room its own moderators, too."""
+
 AnyRequest = (
     Hello
     | Ping
@@ -335,6 +392,7 @@ AnyRequest = (
     | Update
     | Invite
     | Mod
+    | AdminRequest
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
@@ -368,6 +426,13 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Update,
         Invite,
         Mod,
+        Audit,
+        Users,
+        User,
+        Sessions,
+        Disconnect,
+        Enroll,
+        Reset,
     )
 }
 """Every request that this server knows, by its `t`."""

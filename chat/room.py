@@ -265,6 +265,8 @@ class Room(Actor[RoomMessage]):
             case JoinRoom():
                 self._join(state, topic, message)
             case SubscribeRoom():
+                if not message.oversees:
+                    state.require_reader(message.peer.user_id, self._services.now_ms())
                 self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
             case UnsubscribeRoom():
                 topic.discard(message.peer)
@@ -572,7 +574,6 @@ class Room(Actor[RoomMessage]):
         since: tuple[int, int] | None,
         limit: int,
     ) -> None:
-        state.require_reader(peer.user_id, self._services.now_ms())
         if peer.is_closed:
             return
         caught_up = state.catch_up(since, limit)
@@ -624,7 +625,8 @@ class Room(Actor[RoomMessage]):
 
     def _inspect(self, state: RoomState, message: InspectRoom) -> None:
         try:
-            state.require_reader(message.user_id, self._services.now_ms())
+            if not message.oversees:
+                state.require_reader(message.user_id, self._services.now_ms())
         except Refused as refused:
             message.reply.fail(refused)
             return

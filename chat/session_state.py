@@ -11,7 +11,10 @@ from typing import Final, Protocol
 from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
+    Audit,
     Create,
+    Disconnect,
+    Enroll,
     GetState,
     Hello,
     History,
@@ -20,10 +23,14 @@ from chat.protocol import (
     Pins,
     Presence,
     Reactions,
+    Reset,
     Room,
     Rooms,
     Search,
     Send,
+    Sessions,
+    User,
+    Users,
     Watch,
 )
 from chat.rate_limit import TokenBucket
@@ -183,6 +190,13 @@ class SessionState:
                 | Members()
                 | Watch()
                 | Create()
+                | Audit()
+                | Users()
+                | User()
+                | Sessions()
+                | Disconnect()
+                | Enroll()
+                | Reset()
             ):
                 self.count_list(now_s, request.id)
             case Search():

@@ -52,6 +52,7 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
     Stored,
 )
@@ -254,11 +255,27 @@ class MemoryStore(MemoryAccounts):
         room = self._rooms.get(room_id)
         return [] if room is None else [row for row in room.audit if row.seq > after][:limit]
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
+    async def list_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """See `Store.list_sanctions`."""
+        await trio.lowlevel.checkpoint()
+        found = [
+            (room.row.name, room_id, row)
+            for room_id, room in sorted(self._rooms.items())
+            for (sanctioned, kind), row in sorted(room.sanctions.items())
+            if sanctioned == user_id and (after is None or (room_id, kind) > after)
+        ]
+        return found[:limit]
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
         await trio.lowlevel.checkpoint()
-        public = {room.row.name: room.row for room in self._rooms.values() if room.row.kind == "public"}
-        return [public[name] for name in _after(public, after)[:limit]]
+        rows = (room.row for room in self._rooms.values())
+        listed = {row.name: row for row in rows if all_kinds or row.kind == "public"}
+        return [listed[name] for name in _after(listed, after)[:limit]]
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""

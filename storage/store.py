@@ -25,6 +25,7 @@ from storage.model import (
     Receipt,
     RoomId,
     RoomRow,
+    SanctionRow,
     StatePage,
 )
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
@@ -140,8 +141,19 @@ class Store(AccountStore, Protocol):
         """The same of one room, the oldest first, those after a seq: to follow the chain of hashes."""
         ...
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
-        """Public rooms by name, those after `after`."""
+    async def list_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """What a user may not do, with the rooms' names, by room and kind, those after `after`.
+
+        Those that are stored, ended ones included.
+        """
+        ...
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
+        """Public rooms by name, or rooms of all kinds, those after `after`."""
         ...
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
