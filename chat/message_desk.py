@@ -82,7 +82,7 @@ class MessageDesk:
         try:
             return await self._rooms.ref(room).ask(
                 lambda reply: InspectRoom(user_id=user_id, oversees=oversees, reply=reply),
-                timeout_s=self._timeout_s
+                timeout_s=self._timeout_s,
             )
         except MailboxFull:
             raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None

@@ -16,6 +16,7 @@ import trio
 from actors import ActorSystem, ChildSpec, Ref, RestartPolicy, Supervisor
 from chat.accounts import Accounts, AccountServices
 from chat.accounts_api import AccountsApi, AccountsApiLimits
+from chat.admin_desk import AdminServices
 from chat.auth import Authenticator, open_authenticator
 from chat.batch_loader import BatchLoader
 from chat.config import Config
@@ -307,6 +308,16 @@ class Node:
                 memberships=self.memberships,
                 revocations=self.revocations,
                 people=self._people,
+                admin=AdminServices(
+                    store=self.store,
+                    sessions_of=self.ledger.sessions_of,
+                    people=self._people,
+                    passwords=self.passwords,
+                    now_ms=self._now_ms,
+                    random_bytes=self._random_bytes,
+                    on_revoked=self.revocations.look_soon,
+                    page_max=config.page_max,
+                ),
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,

@@ -212,7 +212,7 @@ class Search(Request, frozen=True, tag="search"):
 
 
 class Rooms(Request, frozen=True, tag="rooms"):
-    """The public rooms by name, with `mine` the user's own, or with `all` every room, for the server's people."""
+    """The public rooms by name, with `mine` the user's own, with `all` every room (the server's people)."""
 
     mine: bool = False
     all: bool = False

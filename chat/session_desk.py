@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from chat.addresses import address_key
+from chat.admin_desk import AdminDesk, AdminServices
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
@@ -26,9 +27,12 @@ from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
     AnyRequest,
+    Audit,
     Create,
     Delete,
+    Disconnect,
     Edit,
+    Enroll,
     Envelope,
     GetState,
     Hello,
@@ -44,16 +48,20 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Reset,
     Room,
     Rooms,
     Search,
     Send,
+    Sessions,
     SetState,
     Subscribe,
     Typing,
     Unsubscribe,
     Unwatch,
     Update,
+    User,
+    Users,
     Watch,
     check_no_nul,
     ok,
@@ -62,7 +70,7 @@ from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
-from chat.session_requests import govern, join, named_user, subscribe
+from chat.session_requests import govern, join, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
@@ -83,6 +91,7 @@ class DeskServices:
         memberships: the rooms of a user; many users in one query.
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
+        admin: what the server's people ask for.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -95,6 +104,7 @@ class DeskServices:
     memberships: BatchLoader[str, MembershipPage]
     revocations: Revocations
     people: People
+    admin: AdminServices
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -115,6 +125,7 @@ class SessionDesk:
             pressure=services.pressure,
             counts=services.counts,
         )
+        self._admin = AdminDesk(services.admin, self._messages.inspect)
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -167,6 +178,8 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
+            case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset():
+                await self._admin.answer(session, request)
             case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
@@ -302,7 +315,7 @@ class SessionDesk:
         )
 
     async def _room(self, session: Session, request: Room) -> None:
-        info = await self._messages.inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id, oversees=oversees(session))
         session.reply(
             ok(
                 request.id,
@@ -323,7 +336,9 @@ class SessionDesk:
         after = None if request.cursor is None else from_cursor(request.cursor)
         if after is not None and not is_room_name(after):
             raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-        rows = await self._services.store.list_rooms(after=after, limit=limit + 1)
+        if request.all and not oversees(session):
+            raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a server moderator to list all rooms")
+        rows = await self._services.store.list_rooms(after=after, limit=limit + 1, all_kinds=request.all)
         page = rows[:limit]
         reply_page(
             session,
@@ -348,7 +363,7 @@ class SessionDesk:
         reply_page(session, request.id, own_rooms(page), next_after)
 
     async def _members(self, session: Session, request: Members) -> None:
-        info = await self._messages.inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._services.page_max)
         after = None
         if request.cursor is not None:

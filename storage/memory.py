@@ -246,7 +246,9 @@ class MemoryStore(MemoryAccounts):
         rows = [row for room in self._rooms.values() for row in room.audit if room_id in {None, row.room_id}]
         rows.sort(key=_audit_key, reverse=True)
         if before is not None:
-            rows = [row for row in rows if _audit_key(row) < before]
+            rows = [
+                row for row in rows if (_audit_key(row) < before if room_id is None else row.seq < before.seq)
+            ]
         return rows[:limit]
 
     async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:

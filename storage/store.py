@@ -134,7 +134,10 @@ class Store(AccountStore, Protocol):
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
-        """What was done to others and to rooms, the latest first: in one room, or in all."""
+        """What was done to others and to rooms, the latest first: in one room, or in all.
+
+        Of one room those below the `seq` of `before`, whatever the rest of it says.
+        """
         ...
 
     async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:

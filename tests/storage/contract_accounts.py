@@ -81,7 +81,9 @@ class UserContract:
         assert [row.name for row in everybody] == ["ann", "Anna", "ANNE", "an\U0010ffff", "Bob"]
         first = await store.list_users("ann", after=None, limit=2)
         assert [row.name for row in first] == ["ann", "Anna"]
-        assert [row.name for row in await store.list_users("ann", after=first[-1].user_id, limit=2)] == ["ANNE"]
+        assert [row.name for row in await store.list_users("ann", after=first[-1].user_id, limit=2)] == [
+            "ANNE"
+        ]
         assert await store.list_users("c", after=None, limit=9) == []
         assert await store.list_users("", after="u_nobody", limit=9) == everybody
 
