@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -20,14 +20,15 @@ from scripts.admin.connection import Connection, with_server
 from scripts.admin.exits import EXIT_FOUND, EXIT_OK
 from scripts.admin.lookup import explain_room
 from scripts.admin.options import OfflineOptions, ServerOptions
-from scripts.admin.output import Output
+from scripts.admin.output import Output, cell
 from scripts.admin.run import run_command
 from scripts.admin.users import Limit
 from storage import migrate
 from storage.audit_walk import Walked, walk_audit
 
 EXPORT_MAX: Final = 10_000_000
-COLUMNS: Final = ("audit", "at", "name", "action", "target", "reason", "detail")
+COLUMNS: Final = ("audit", "at", "name", "action", "target", "reason", "what")
+_TOLD_ALREADY: Final = frozenset({"user", "name", "action", "reason", "of"})
 
 audit_app: Final = App(name="audit", help="The record of what was done to others.")
 MaybeRoom = Annotated[str | None, Parameter(name="--room", help="Of this room alone.")]
@@ -39,7 +40,8 @@ def list_audit(*, room: MaybeRoom = None, limit: Limit = 50, options: ServerOpti
 
     async def work(connection: Connection) -> int:
         rows, more = await _rows(connection, room, limit)
-        connection.out.listing(rows, COLUMNS, "nothing was done to anybody", more=more)
+        shown = rows if connection.out.as_json else [_for_people(row) for row in rows]
+        connection.out.listing(shown, COLUMNS, "nothing was done to anybody", more=more)
         return EXIT_OK
 
     return with_server(options, work)
@@ -120,6 +122,18 @@ async def _rows(connection: Connection, room: str | None, limit: int) -> tuple[l
         if room is None:
             raise
         raise await explain_room(connection, room, refused) from None
+
+
+def _for_people(row: Envelope) -> Envelope:
+    """A row with the name of whom it is about, and what else the event says in one column."""
+    detail = row.get("detail")
+    if not isinstance(detail, dict):
+        return row
+    said = cast("dict[str, object]", detail)
+    what = ", ".join(
+        f"{name} {cell(name, value)}" for name, value in said.items() if name not in _TOLD_ALREADY
+    )
+    return {**row, "target": said.get("name", row.get("target")), "what": what}
 
 
 def _write_whole(file: Path, rows: Sequence[Envelope]) -> None:

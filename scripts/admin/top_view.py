@@ -57,7 +57,7 @@ ROWS: Final[tuple[tuple[tuple[str, str, Callable[[float], str]], ...], ...]] = (
     (
         ("cpu", "cpu_cores", _cores),
         ("memory", "memory_bytes", _mib),
-        ("messages waiting", "rooms_waiting", _whole),
+        ("waiting", "rooms_waiting", _whole),
     ),
 )
 
@@ -72,7 +72,7 @@ def render_top(figures: Figures, where: str) -> Group:
     overview = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         overview.add_column(style="dim", no_wrap=True)
-        overview.add_column(justify="right", no_wrap=True, min_width=12)
+        overview.add_column(justify="right", no_wrap=True, min_width=8)
     for row in ROWS:
         cells: list[str] = []
         for title, name, form in row:
