@@ -58,14 +58,13 @@ async def _by_id(connection: Connection, user_id: str, room: str | None) -> Foun
     try:
         return Found(user_id, str((await connection.ask("user", user=user_id))["name"]))
     except RequestRefused as refused:
-        if refused.code != "not_found" and (refused.code != "forbidden" or room is None):
+        if refused.code not in {"not_found", "forbidden"} or (room is None and refused.code == "forbidden"):
             raise
-        # A guest who has gone: only the rooms that one was in know the name.
-        members = [] if room is None else await members_of(connection, room)
-        names = [str(item["name"]) for item in members if item["user"] == user_id]
         if room is None:
             raise Problem("not_found", refused.message) from None
-        return Found(user_id, names[0] if names else user_id)
+    # A guest who has gone, or nobody whom we may ask about: the room knows the name.
+    names = [str(item["name"]) for item in await members_of(connection, room) if item["user"] == user_id]
+    return Found(user_id, names[0] if names else user_id)
 
 
 async def members_of(connection: Connection, room: str) -> Sequence[Envelope]:

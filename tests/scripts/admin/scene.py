@@ -50,6 +50,7 @@ class Scene:
         self.tokens: dict[str, str] = {}
         self.ids: dict[str, str] = {}
         self.out = self.err = ""
+        self._clients = 0
         self._capsys = capsys
         self._patch = patch
 
@@ -94,7 +95,9 @@ class Scene:
     @asynccontextmanager
     async def client(self, name: str) -> AsyncGenerator[Client]:
         """A client of this person."""
-        chance = Random(1)  # noqa: S311  a test's
+        # Each its own: two of one seed would choose the same ids for their messages.
+        self._clients += 1
+        chance = Random(self._clients)  # noqa: S311  a test's
         async with open_client(
             self.at.url, token=self.tokens[name], rng=chance, on_update=lambda _: None
         ) as client:

@@ -203,10 +203,13 @@ async def test_what_goes_wrong_is_told_with_what_to_type(
 
 async def test_an_error_is_json_for_scripts(scene: Scene) -> None:
     """Under `error`, on standard output."""
-    assert await scene.run("users", "show", "Bib", "--json") == EXIT_FAILED
-    assert scene.error == "not_found"
-    assert await scene.run("users", "list", "--json", by="Bob") == EXIT_UNAUTHORISED
-    assert scene.error == "forbidden"
+    for line, by, exit_code, code in (
+        ("users show Bib", "Ada", EXIT_FAILED, "not_found"),
+        ("users list", "Bob", EXIT_UNAUTHORISED, "forbidden"),
+        ("users list --url ws://127.0.0.1:1", "Ada", EXIT_UNREACHABLE, "unreachable"),
+    ):
+        assert await scene.run(*line.split(), "--json", by=by) == exit_code
+        assert scene.error == code
 
 
 async def test_a_trial_changes_nothing(scene: Scene) -> None:
