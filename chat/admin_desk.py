@@ -170,7 +170,7 @@ class AdminDesk:
         _require(session, Rank.SERVER_MODERATOR)
         services = self._services
         person = await self._find(request.user)
-        sanctions = await services.store.list_sanctions(person.user_id, after=None, limit=SANCTIONS_MAX)
+        sanctions = await services.store.user_sanctions(person.user_id, after=None, limit=SANCTIONS_MAX)
         answer: dict[str, object] = {
             "user": person.user_id,
             "name": person.name,

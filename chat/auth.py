@@ -16,7 +16,7 @@ import jwt
 import msgspec
 import trio
 
-from chat.batch_loader import BatchLoader
+from chat.batch_loader import BatchLoader, Lookups
 from chat.config_issuers import GUEST_ISSUER
 from chat.errors import ErrorCode, Refused
 from chat.issuers import BadToken, Issuers
@@ -124,6 +124,11 @@ class Authenticator:
             max_batch=max_batch,
             max_waiting=max_waiting,
         )
+
+    @property
+    def lookups(self) -> Lookups:
+        """Of registered tokens; see `BatchLoader.lookups`."""
+        return self._tokens.lookups
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Look up registered tokens, many at once, until cancelled. `strangers` run by themselves."""

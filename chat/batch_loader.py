@@ -7,7 +7,7 @@ come back after a restart, each with a token) makes a few large queries instead 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NamedTuple, NoReturn, TypeVar
 
 import trio
 
@@ -15,6 +15,18 @@ from storage import Unavailable
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class Lookups(NamedTuple):
+    """How often something was found in memory, since the start.
+
+    Attributes:
+        hits: look-ups that asked storage for nothing of their own.
+        misses: those that did.
+    """
+
+    hits: int
+    misses: int
 
 
 class _Lookup(Generic[V]):
@@ -60,8 +72,14 @@ class BatchLoader(Generic[K, V]):
         self._queued: dict[K, _Lookup[V]] = {}
         self._running: dict[K, _Lookup[V]] = {}
         self._callers = 0
+        self._served = self._calls = 0
         self._wanted = trio.Event()
         self._closed = False
+
+    @property
+    def lookups(self) -> Lookups:
+        """Calls of `load` are the misses; callers beyond one for each call shared it, and are the hits."""
+        return Lookups(self._served - self._calls, self._calls)
 
     @property
     def waiting(self) -> int:
@@ -131,6 +149,9 @@ class BatchLoader(Generic[K, V]):
         batch = self._running = dict(islice(self._queued.items(), self._max_batch))
         for key in batch:
             del self._queued[key]
+        # Nobody joins from here on.
+        self._served += sum(lookup.callers for lookup in batch.values())
+        self._calls += 1
         try:
             values = await self._load(tuple(batch))
         except Exception as error:  # noqa: BLE001  it is the callers', and handed to each of them

@@ -37,6 +37,7 @@ REPEATABLE: Final = frozenset(
         "watch",
         "unwatch",
         "unsubscribe",
+        "read",
     }
 )
 """Doing it twice is doing it once: sent again by itself when the connection breaks."""
@@ -408,6 +409,14 @@ class ClientRequests(ABC):
     async def unwatch(self, *, room: str | None = None, users: Sequence[str] | None = None) -> Envelope:
         """Hear of it no more."""
         return await self.request("unwatch", room=room, users=None if users is None else list(users))
+
+    async def read(self, room: str, seq: int, *, timeout_s: float | None = None) -> Envelope:
+        """Say that one has read the room up to `seq`; `read`: where the pointer is now, and is stored.
+
+        It never goes back. One's other sessions hear of it at once, as a notice, and so does this one; in
+        small rooms the other members do, too. Saying it once a second is enough.
+        """
+        return await self.request("read", room=room, seq=seq, timeout_s=timeout_s)
 
     async def typing(self, room: str, *, stop: bool = False) -> Envelope:
         """Say that one is typing, or has stopped."""

@@ -9,6 +9,8 @@ from chat.errors import ErrorCode, Refused
 MINE_CURSOR: Final = "mine:"
 """What marks a cursor of the user's own rooms; neither names nor other cursors have a colon."""
 
+SEQ_DIGITS_MAX: Final = 16
+
 
 def to_cursor(after: str) -> str:
     """Where a list goes on, opaque to clients."""
@@ -29,3 +31,8 @@ def from_cursor(cursor: str) -> str:
     if not after or "\0" in after:
         raise Refused(ErrorCode.BAD_CURSOR, "this server did not make that cursor", field="cursor")
     return after
+
+
+def is_seq(text: str) -> bool:
+    """Whether a part of a cursor is a seq."""
+    return text.isascii() and text.isdecimal() and len(text) <= SEQ_DIGITS_MAX

@@ -5,7 +5,9 @@ from hashlib import blake2b
 from typing import Final
 
 PREFIX: Final = "dm."
-"""Names that begin so are direct rooms'; nobody chooses one."""
+"""Names that begin so are direct rooms'."""
+RESERVED: Final = (PREFIX, "sys.")
+"""Beginnings of names that nobody chooses: direct rooms, and rooms of the server itself."""
 
 
 def direct_room_name(one: str, other: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from chat.auth import Authenticator, SignedIn
 from chat.cursors import MINE_CURSOR, to_cursor
 from chat.errors import CloseCode, ErrorCode, Refused
+from chat.house import House
 from chat.measures import Counts
 from chat.presence_port import PresencePort
 from chat.protocol import Envelope, Hello
@@ -31,6 +32,7 @@ class GreetingServices:
 
     authenticator: Authenticator
     presence: PresencePort
+    house: House
     server: Mapping[str, str]
     limits: Mapping[str, object]
     heartbeat_s: float
@@ -84,6 +86,14 @@ class Greeter:
         services = self._services
         principal = signed_in.principal
         try:
+            services.house.require_welcome(principal.user_id)
+        except Refused as refused:
+            refused.request_id = request.id
+            services.counts.hellos_refused += 1
+            session.refuse(refused)
+            session.end(CloseCode.BANNED, refused.message)
+            return
+        try:
             session.greet(principal, signed_in.expires_at_ms, signed_in.token_hash)
         except Refused as refused:
             refused.request_id = request.id
@@ -122,7 +132,8 @@ def own_rooms(page: MembershipPage) -> Sequence[Envelope]:
             "seq": membership.head_seq,
             "role": membership.role,
             "read": membership.read_seq,
-            "unread": max(0, membership.head_n - membership.read_n),
+            "unread": membership.unread,
+            "mentions": membership.mentions,
         }
         for membership in page.rooms
     ]

@@ -22,6 +22,7 @@ from chat.errors import CloseCode
 from chat.front import Addresses, Front, open_front
 from chat.garbage import gc_tune, gc_watch
 from chat.node import Node
+from chat.node_figures import publish_database
 from chat.open_store import open_store, wall_clock_ms
 from chat.session import Session
 from storage import Store
@@ -60,6 +61,7 @@ async def serve(
     Cancellation: connections are closed at once; what was answered `ok` is stored.
     """
     async with open_front(config) as front, open_store(config) as (store, where):
+        publish_database(front.metrics, store.statistics)
         await _serve(config, front, store, where, stop=stop, task_status=task_status)
 
 
@@ -164,8 +166,10 @@ async def end_in_order(node: Node, connections: trio.Nursery) -> None:
     # Only now nothing can be ordered any more: a look-up for a re-sent message may have ended late.
     left_s = began_s + drain_s - trio.current_time()
     rows = await node.writers.flush(timeout_s=max(left_s, 0.0))
-    if rows:
-        log.error("server.not_stored", rows=rows)
+    left_s = began_s + drain_s - trio.current_time()
+    reads = await node.reads.flush(timeout_s=max(left_s, 0.0))
+    if rows or reads:
+        log.error("server.not_stored", rows=rows, reads=reads)
 
 
 async def _store_what_was_taken(node: Node) -> None:
@@ -178,6 +182,7 @@ async def _store_what_was_taken(node: Node) -> None:
         while node.rooms.group.statistics().depth:  # noqa: ASYNC110
             await trio.sleep(POLL_S)
         await node.writers.flush(timeout_s=node.config.drain_s)
+        await node.reads.flush(timeout_s=node.config.drain_s)
 
 
 async def _say_bye(node: Node, connections: trio.Nursery, *, began_s: float) -> None:

@@ -70,10 +70,16 @@ class Counts:
         duplicates: `ok`s that repeat an earlier one (`dup`).
         events: events that rooms put in order.
         deliveries: event frames put into outboxes, one for each receiver.
-        ephemeral_deliveries: the same for frames outside the log (`typing`); shed ones do not count.
+        ephemeral_deliveries: the same for frames outside the log (`typing`, `read`); shed ones do not count.
         slow_consumers: connections ended because their outbox was full.
         rewinds: subscribers told `rewind`.
         gaps: subscribers told `gap`.
+        history_hits: pages of history that came from the room's memory.
+        history_misses: those that storage was asked for.
+        room_hits: joins, subscriptions and questions that found their room in memory; messages are not
+            counted: somebody there is subscribed, nearly always.
+        room_misses: those that had to wait for it to be activated, or to be found missing.
+        tail_hits: subscribers whom the room's memory told all that they asked for, without a rewind.
         rooms_activated: rooms that came into memory.
         rooms_passivated: idle rooms that left it.
         logins: tokens given for a name and a password.
@@ -99,6 +105,8 @@ class Counts:
         "handshakes_failed",
         "hellos",
         "hellos_refused",
+        "history_hits",
+        "history_misses",
         "http_requests",
         "logins",
         "logins_limited",
@@ -106,12 +114,15 @@ class Counts:
         "logouts",
         "registrations",
         "rewinds",
+        "room_hits",
+        "room_misses",
         "rooms_activated",
         "rooms_passivated",
         "sends",
         "sessions_json",
         "sessions_msgpack",
         "slow_consumers",
+        "tail_hits",
     )
 
     def __init__(self) -> None:
@@ -129,6 +140,8 @@ class Counts:
         self.handshakes_failed = 0
         self.hellos = 0
         self.hellos_refused = 0
+        self.history_hits = 0
+        self.history_misses = 0
         self.http_requests = 0
         self.logins = 0
         self.logins_limited = 0
@@ -136,12 +149,22 @@ class Counts:
         self.logouts = 0
         self.registrations = 0
         self.rewinds = 0
+        self.room_hits = 0
+        self.room_misses = 0
         self.rooms_activated = 0
         self.rooms_passivated = 0
         self.sends = 0
         self.sessions_json = 0
         self.sessions_msgpack = 0
         self.slow_consumers = 0
+        self.tail_hits = 0
+
+    def look_up_room(self, *, found: bool) -> None:
+        """Count a request that a room in memory answers, or one that has to wait for the room."""
+        if found:
+            self.room_hits += 1
+        else:
+            self.room_misses += 1
 
 
 class TurnMetrics:

@@ -8,7 +8,7 @@ from typing import Final, assert_never, cast
 
 from actors import ActorDied, ActorUnavailable, AskTimeout, MailboxFull, TooManyActors
 from chat.answer_size import fitting
-from chat.cursors import from_cursor, to_cursor
+from chat.cursors import from_cursor, is_seq, to_cursor
 from chat.errors import ErrorCode, Refused
 from chat.folding import fold_event
 from chat.json_value import decode_value
@@ -25,14 +25,16 @@ from chat.protocol import (
     SetState,
     ok,
 )
-from chat.room import RETRY_UNAVAILABLE_S, as_event
+from chat.room import RETRY_UNAVAILABLE_S
 from chat.room_changes import repeats
 from chat.room_messages import InspectRoom, RoomInfo
+from chat.room_news import as_event
 from chat.room_state import KIND_MESSAGE
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
 from chat.session_requests import change_room, oversees, require_emoji
 from storage.model import HistoryPage, KnownCid, LogEntry
+from storage.page import PageAsk
 from storage.store import Store
 
 PRESSED_LEVEL: Final = 3
@@ -48,7 +50,7 @@ class MessageDesk:
         timeout_s: for a room's answer.
         page_max: items of a page.
         pressure: how hard the server is pressed, 0 to 4.
-        counts: duplicates are counted there.
+        counts: duplicates, and where pages came from, are counted there.
     """
 
     def __init__(
@@ -68,20 +70,24 @@ class MessageDesk:
         self._pressure = pressure
         self._counts = counts
 
-    async def inspect(self, room: str, user_id: str, *, oversees: bool = False) -> RoomInfo:
-        """What the room's actor says of itself.
+    async def inspect(
+        self, room: str, user_id: str, *, oversees: bool = False, page: PageAsk | None = None
+    ) -> RoomInfo:
+        """What the room's actor says of itself, with a page of its log where its memory has it.
 
         Args:
             room: its name.
             user_id: who asks.
             oversees: whether that is one of the server's people, who may read every room.
+            page: of the log, wanted besides.
 
         Raises:
             Refused: `room_not_found`, `busy`, `overloaded`, `unavailable`, `timeout`.
         """
+        self._counts.look_up_room(found=self._rooms.is_active(room))
         try:
             return await self._rooms.ref(room).ask(
-                lambda reply: InspectRoom(user_id=user_id, oversees=oversees, reply=reply),
+                lambda reply: InspectRoom(user_id=user_id, oversees=oversees, reply=reply, page=page),
                 timeout_s=self._timeout_s,
             )
         except MailboxFull:
@@ -158,18 +164,25 @@ class MessageDesk:
         """A page of a room's log, or of a thread; with `fold` the present of its messages."""
         if sum(seq is not None for seq in (request.before, request.after, request.around)) > 1:
             raise Refused(ErrorCode.BAD_REQUEST, "give one of before, after and around", field="before")
-        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         pressed = self._pressure() >= PRESSED_LEVEL
         page_max = max(1, self._page_max // 4) if pressed else self._page_max
-        page = await self._store.history(
-            info.row.room_id,
-            before=request.before,
-            after=request.after,
-            around=request.around,
-            thread=request.thread,
-            fold_for=session.user_id if request.fold else None,
-            limit=min(request.limit, page_max),
+        ask = PageAsk(request.before, request.after, request.around, min(request.limit, page_max))
+        # What only storage knows is not asked of the room.
+        plain = request.thread is None and not request.fold
+        info = await self.inspect(
+            request.room, session.user_id, oversees=oversees(session), page=ask if plain else None
         )
+        page = info.page
+        if page is not None:
+            self._counts.history_hits += 1
+        else:
+            self._counts.history_misses += 1
+            page = await self._store.history(
+                info.row.room_id,
+                **ask._asdict(),
+                thread=request.thread,
+                fold_for=session.user_id if request.fold else None,
+            )
         fields: dict[str, object] = {"room": request.room, "epoch": page.epoch, "durable": page.durable_seq}
         envelopes = [as_event(request.room, entry) for entry in page.items]
         if request.fold:
@@ -215,7 +228,7 @@ class MessageDesk:
         before = None
         if request.cursor is not None:
             room, _, seq = from_cursor(request.cursor).partition("^")
-            if room != request.room or not (seq.isascii() and seq.isdecimal() and len(seq) <= 16):  # noqa: PLR2004
+            if room != request.room or not is_seq(seq):
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             before = int(seq)
         info = await self.inspect(request.room, session.user_id, oversees=oversees(session))

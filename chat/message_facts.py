@@ -18,18 +18,25 @@ KIND_EDIT: Final = "edit"
 KIND_DELETE: Final = "delete"
 KIND_REACT: Final = "react"
 KIND_PIN: Final = "pin"
+KIND_PURGE: Final = "purge"
 KIND_STATE: Final = "state"
-KINDS_OF_MESSAGES: Final = frozenset({KIND_EDIT, KIND_DELETE, KIND_REACT, KIND_PIN})
-"""Events that say something about the message at `of`."""
+KINDS_OF_MESSAGES: Final = frozenset({KIND_EDIT, KIND_DELETE, KIND_REACT, KIND_PIN, KIND_PURGE})
+"""Events that say something about the message at `of`, or about those at `seqs`."""
 
 
 class _Data(msgspec.Struct, frozen=True):
     """What the log keeps of such an event beside its columns."""
 
-    of: int
+    of: int = 0
+    seqs: tuple[int, ...] = ()
     version: int = 0
     emoji: str = ""
     remove: bool = False
+
+    @property
+    def about(self) -> tuple[int, ...]:
+        """The seqs of the messages that the event is about."""
+        return self.seqs or (self.of,)
 
 
 _decode: Final = msgspec.json.Decoder(_Data).decode
@@ -38,9 +45,10 @@ _decode: Final = msgspec.json.Decoder(_Data).decode
 def _data_of(entry: LogEntry) -> _Data | None:
     """What an event of the log says; None for one that does not say what it is about, as storage has it."""
     try:
-        return _decode(entry.data or "")
+        data = _decode(entry.data or "")
     except msgspec.MsgspecError:
         return None
+    return data if data.of or data.seqs else None
 
 
 class MessageFacts:
@@ -87,8 +95,8 @@ class MessageFacts:
             case "edit":
                 self.body = entry.body
                 self.version = data.version
-            case "delete":
-                self.delete_seq = entry.seq
+            case "delete" | "purge":
+                self.delete_seq = self.delete_seq or entry.seq
                 self.body = self.pin_seq = None
                 self.emojis.clear()
                 self.reactions.clear()
@@ -146,15 +154,21 @@ class TailFacts:
             if entry.kind == "message":
                 messages[entry.seq] = entry
             elif entry.kind in KINDS_OF_MESSAGES and (data := _data_of(entry)) is not None:
-                message = messages.get(data.of)
-                facts = None if message is None else MessageFacts(message.by, message.body)
-                self._record(entry, data, facts, in_tail=message is not None)
+                self._changes[entry.seq] = (entry, data)
+                for seq in data.about:
+                    message = messages.get(seq)
+                    facts = None if message is None else MessageFacts(message.by, message.body)
+                    self._record(entry, data, seq, facts)
+                self._erase(entry, data, [seq for seq in data.about if seq in messages])
 
     def record(self, entry: LogEntry, tail: Sequence[LogEntry]) -> None:
         """Take in an event about a message that was just put at the end of the tail."""
         data = _decode(entry.data or "")
         first = tail[0].seq
-        self._record(entry, data, self._untouched(data.of, tail, first), in_tail=data.of >= first)
+        self._changes[entry.seq] = (entry, data)
+        for seq in data.about:
+            self._record(entry, data, seq, self._untouched(seq, tail, first))
+        self._erase(entry, data, [seq for seq in data.about if seq >= first])
 
     def _untouched(self, seq: int, tail: Sequence[LogEntry], first: int) -> MessageFacts | None:
         """A remembered message to which nothing was done, its text if it is in the tail; None: no message."""
@@ -164,18 +178,22 @@ class TailFacts:
         author = self._author(seq, first)
         return None if author is None else MessageFacts(author, None)
 
-    def _record(self, entry: LogEntry, data: _Data, untouched: MessageFacts | None, *, in_tail: bool) -> None:
-        self._changes[entry.seq] = (entry, data)
-        facts = self._facts.get(data.of) or untouched
+    def _record(self, entry: LogEntry, data: _Data, seq: int, untouched: MessageFacts | None) -> None:
+        facts = self._facts.get(seq) or untouched
         if facts is not None:
-            self._facts[data.of] = facts
+            self._facts[seq] = facts
             facts.take(entry, data)
-        if entry.kind == KIND_DELETE:
-            if in_tail:
-                self.erased[data.of] = entry.seq
-            for seq, (change, of) in self._changes.items():
-                if change.kind == KIND_EDIT and of.of == data.of:
-                    self.erased[seq] = entry.seq
+
+    def _erase(self, entry: LogEntry, data: _Data, in_tail: Iterable[int]) -> None:
+        """Note whose texts an event erases: messages of the tail, and edits there of any message."""
+        if entry.kind not in {KIND_DELETE, KIND_PURGE}:
+            return
+        for seq in in_tail:
+            self.erased.setdefault(seq, entry.seq)
+        gone = set(data.about)
+        for seq, (change, of) in self._changes.items():
+            if change.kind == KIND_EDIT and of.of in gone:
+                self.erased.setdefault(seq, entry.seq)
 
     def leave(self, entry: LogEntry) -> None:
         """An entry has left the tail; the oldest of those that have is forgotten."""
@@ -232,6 +250,6 @@ class TailFacts:
             raise LookupError(seq)
         facts = MessageFacts.stored(folded, user_id)
         for at, (entry, data) in self._changes.items():
-            if data.of == seq and at > stored.durable_seq:
+            if seq in data.about and at > stored.durable_seq:
                 facts.take(entry, data)
         return facts

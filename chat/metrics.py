@@ -5,7 +5,7 @@ types (locks, label look-ups) are built from those only when somebody scrapes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
@@ -75,6 +75,24 @@ class Metrics:
         self.registry.register(_ServerCollector(self))
         ProcessCollector(registry=self.registry)
 
+    def add_caches(self, caches: Mapping[str, Callable[[], tuple[int, int]]]) -> None:
+        """Publish how often things were found in memory; once, with every cache there is.
+
+        Args:
+            caches: for each, by what it is called, its hits and misses so far; read at every scrape.
+        """
+
+        def look() -> Iterator[Metric]:
+            family = CounterMetricFamily(
+                "parley_cache_lookups", "Look-ups in what is kept in memory.", labels=["cache", "result"]
+            )
+            for cache, read in caches.items():
+                for result, count in zip(("hit", "miss"), read(), strict=True):
+                    family.add_metric([cache, result], count)
+            yield family
+
+        self._sources.append(look)
+
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Publish a number that something else knows; it is read at every scrape.
 
@@ -135,7 +153,7 @@ _COUNTERS: Final = (
     ("duplicates", "Messages answered ok as known before."),
     ("events", "Events ordered by rooms."),
     ("deliveries", "Event frames put into outboxes."),
-    ("ephemeral_deliveries", "Typing frames put into outboxes."),
+    ("ephemeral_deliveries", "Typing and read frames put into outboxes."),
     ("slow_consumers", "Connections ended for a full outbox."),
     ("rewinds", "Subscribers told to rewind."),
     ("gaps", "Subscribers told of a gap."),

@@ -25,9 +25,10 @@ from chat.gateway import Gateway, GatewayLimits
 from chat.greeting import WELCOME_ROOMS, Greeter, GreetingServices
 from chat.health import LoopLag, Readiness
 from chat.heartbeat import Heartbeat, HeartbeatTimes
+from chat.house import House
 from chat.issuers import Issuers
 from chat.metrics import Metrics
-from chat.node_figures import publish_figures
+from chat.node_figures import publish_caches, publish_figures
 from chat.passwords import InThread, Passwords, in_worker_thread
 from chat.people import People
 from chat.presence import Presence
@@ -40,9 +41,11 @@ from chat.presence_services import PresenceServices
 from chat.pressure import PressureGovernor
 from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
+from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.revocations import Revocations
 from chat.room import RoomServices
+from chat.room_maker import RoomMaker
 from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
 from chat.session import Session
@@ -121,6 +124,7 @@ class Node:
         self.receipts = Receipts(
             self.rooms.tell_control, metrics.counts, ok_s=metrics.ok_s, clock=trio.current_time
         )
+        self.reads = ReadPointers(store, rng=rng)
         self.writers = WriterPool[object](
             config.writers,
             store,
@@ -142,6 +146,7 @@ class Node:
             max_batch=500,
             max_waiting=config.connections_max,
         )
+        self.room_maker = RoomMaker(store)
         self.ledger = UserLedger[Session](
             sessions_max=config.sessions_per_user_max,
             sends=_rate(config, "send"),
@@ -149,6 +154,12 @@ class Node:
             creates=_rate(config, "create"),
         )
         self._people = People(self.ledger.sessions_of, store)
+        self._house = House(
+            sessions=lambda: self.sessions,
+            sessions_of=self.ledger.sessions_of,
+            flusher=self.transport.flusher,
+            now_ms=now_ms,
+        )
         self.passwords = Passwords(
             memory_bytes=config.password_memory_bytes,
             threads=config.password_threads,
@@ -196,15 +207,18 @@ class Node:
                 writers=self.writers,
                 topics=self.topics,
                 presence=presence,
+                reads=self.reads,
+                sessions_of=self.ledger.sessions_of,
                 counts=self.metrics.counts,
                 now_ms=self._now_ms,
                 successor=self.rooms.hand_on,
-                sessions_of=self.ledger.sessions_of,
+                house=self._house,
                 tail_events=config.room_tail_events,
                 members_max=config.room_members_max,
                 activation_s=config.request_timeout_s / 2,
             )
         )
+        await self._house.open(self.store)
         authenticator = await open_authenticator(
             self.store,
             guests=config.guests_allowed,
@@ -246,10 +260,20 @@ class Node:
             presence_mailbox=lambda: presence_ref.statistics().mailbox,
             receipts=self.receipts,
             index=self.indexer.statistics,
+            reads=self.reads.statistics,
             lag=self.lag,
             level=lambda: self.governor.level,
             users=lambda: len(self.ledger),
             outbox_bytes=lambda: sum(session.outbox.queued_bytes for session in self.sessions),
+        )
+        publish_caches(
+            self.metrics,
+            {
+                "membership": lambda: self.memberships.lookups,
+                "token": lambda: authenticator.lookups,
+                "stranger": lambda: authenticator.strangers.lookups,
+                "room_name": lambda: self.room_maker.lookups,
+            },
         )
         supervisor = Supervisor(
             [
@@ -257,6 +281,7 @@ class Node:
                     ChildSpec(id=f"writer-{index}", start=writer.run)
                     for index, writer in enumerate(self.writers.writers)
                 ),
+                ChildSpec(id="read-pointers", start=self.reads.run),
                 ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
@@ -285,6 +310,7 @@ class Node:
             GreetingServices(
                 authenticator=authenticator,
                 presence=presence,
+                house=self._house,
                 server={"name": "parley", "version": installed_version("parley"), "node": config.node},
                 limits=config.public_limits(),
                 heartbeat_s=config.heartbeat_s,
@@ -304,8 +330,10 @@ class Node:
                     self.indexer,
                     pressure=lambda: self.governor.level,
                     page_max=config.search_page_max,
+                    now_ms=self._now_ms,
                 ),
                 memberships=self.memberships,
+                room_maker=self.room_maker,
                 revocations=self.revocations,
                 people=self._people,
                 admin=AdminServices(
@@ -332,6 +360,7 @@ class Node:
             topics=self.topics,
             presence=presence,
             people=self._people,
+            house=self._house,
             ledger=self.ledger,
             limits=SessionLimits(
                 frames=_rate(config, "frame"),
@@ -431,6 +460,8 @@ class Node:
         """What follows a commit; the index first, which never fails: it must not miss a batch."""
         self.indexer.heard(results)
         self.receipts.deliver(results)
+        # After the receipts, which say how much is stored.
+        self.reads.committed()
 
     def _is_open(self, room: RoomDue) -> bool:
         return self.rooms.group.get(room.name) is not None or self.writers.pending(room.room_id) > 0

@@ -3,19 +3,21 @@
 Each part keeps its own statistics; they are looked at when somebody scrapes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from actors import GroupStatistics, MailboxStatistics
+from chat.batch_loader import Lookups
 from chat.health import LoopLag
 from chat.metrics import Figure, Metrics
 from chat.presence_services import PresenceStatistics
+from chat.read_pointers import ReadStatistics
 from chat.receipts import Receipts
 from chat.search_index import IndexStatistics
 from chat.transport import FlusherStatistics
-from storage import WriterStatistics
+from storage import DatabaseStatistics, WriterStatistics
 
 
-def publish_figures(
+def publish_figures(  # noqa: PLR0913  one argument per part
     metrics: Metrics,
     *,
     rooms: Callable[[], GroupStatistics],
@@ -25,6 +27,7 @@ def publish_figures(
     presence_mailbox: Callable[[], MailboxStatistics],
     receipts: Receipts,
     index: Callable[[], IndexStatistics],
+    reads: Callable[[], ReadStatistics],
     lag: LoopLag,
     level: Callable[[], int],
     users: Callable[[], int],
@@ -135,6 +138,15 @@ def publish_figures(
         ],
     )
     metrics.add_source(
+        reads,
+        [
+            Figure("gauge", "read_requests_waiting", "Reads not answered yet.", lambda seen: seen.waiting),
+            Figure("counter", "read_pointers_written", "Read pointers stored.", lambda seen: seen.written),
+            Figure("counter", "read_batches", "Batches of read pointers.", lambda seen: seen.batches),
+            Figure("counter", "read_failures", "Batches that failed.", lambda seen: seen.failures),
+        ],
+    )
+    metrics.add_source(
         index,
         [
             Figure("gauge", "search_behind_rows", "Events stored, not indexed.", lambda seen: seen.behind),
@@ -154,3 +166,36 @@ def publish_figures(
     metrics.add_gauge("pressure_level", "0 (calm) to 4 (refusing).", level)
     metrics.add_gauge("users", "Users with a session here.", users)
     metrics.add_gauge("outbox_bytes", "Bytes that wait for slow connections.", outbox_bytes)
+
+
+def publish_caches(metrics: Metrics, loaders: Mapping[str, Callable[[], Lookups]]) -> None:
+    """Have what rooms and loaders keep in memory looked at whenever `metrics` is scraped.
+
+    Args:
+        metrics: once for each.
+        loaders: the look-ups of each, by what it looks for.
+    """
+    counts = metrics.counts
+    metrics.add_caches(
+        {
+            "room": lambda: (counts.room_hits, counts.room_misses),
+            "tail": lambda: (counts.tail_hits + counts.rewinds, counts.gaps),
+            "history": lambda: (counts.history_hits, counts.history_misses),
+            **loaders,
+        }
+    )
+
+
+def publish_database(metrics: Metrics, database: Callable[[], DatabaseStatistics]) -> None:
+    """Have a database looked at whenever `metrics` is scraped; once for each `Metrics`."""
+    metrics.add_source(
+        database,
+        [
+            Figure("counter", "db_statements", "Statements sent to Postgres.", lambda seen: seen.statements),
+            Figure("counter", "db_calls", "Calls: one statement or a few together.", lambda seen: seen.calls),
+            Figure("counter", "db_calls_failed", "Those that ended with an error.", lambda s: s.failed),
+            Figure("gauge", "db_calls_in_flight", "Those that have not ended.", lambda seen: seen.in_flight),
+            Figure("gauge", "db_connections", "Connections to Postgres.", lambda seen: seen.pool_size),
+            Figure("gauge", "db_connections_idle", "Those that nobody uses.", lambda seen: seen.pool_idle),
+        ],
+    )

@@ -26,7 +26,7 @@ from chat.presence_messages import (
 )
 from chat.presence_pages import Member
 from chat.presence_services import PresenceServices
-from chat.protocol import Status
+from chat.protocol import Status, ok
 
 log = structlog.stdlib.get_logger("chat.presence")
 
@@ -126,7 +126,18 @@ class PresencePort:
         self._tell(MembersChanged(room=room, joined=joined, left=left))
 
     def typing(self, peer: Peer, request_id: int | None, room: str, *, stop: bool) -> None:
-        """`typing`, from a session that is subscribed to the room; presence answers."""
+        """`typing`, from a session that is subscribed to the room; presence answers.
+
+        Where too many would have to be told it is answered here: a thousand who type in a large room cost the
+        actor nothing.
+        """
+        services = self._services
+        if room not in services.typing_rooms:
+            topic = services.topics.get(room)
+            if topic is not None and len(topic) > services.typing_limits.watchers_max:
+                if request_id is not None:
+                    peer.reply(ok(request_id))
+                return
         self._ask(Typing(peer=peer, request_id=request_id, room=room, stop=stop))
         if not stop:
             # Now, not when the actor gets to it: the message that ends the typing may come before that.

@@ -19,6 +19,10 @@ SUBPROTOCOL_JSON: Final = "parley.v1.json"
 BODY_MAX_BYTES: Final = 8192
 TTL_MAX_S: Final = 10 * 366 * 86_400.0
 """Of a sanction: longer is for ever, which needs no number."""
+SERVER_ROOM: Final = "sys.server"
+"""The room of what is done server-wide (`chat.house`); names that begin so are nobody's to choose."""
+PURGED_MAX: Final = 500
+"""Messages that one request deletes: an event of some kilobytes, a transaction of some milliseconds."""
 EMOJIS_MAX: Final = 20
 """Different emoji on one message."""
 
@@ -28,6 +32,7 @@ UserId = Annotated[str, Meta(pattern=r"^[ug]_[a-z2-7]{1,64}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Cid = Annotated[str, Meta(min_length=1, max_length=64)]
 Body = Annotated[str, Meta(min_length=1)]
+TimeMs = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Version = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
 Emoji = Annotated[str, Meta(min_length=1, max_length=16)]
 """Of which `chat.reaction_emoji` says whether it is one; the longest that there is has ten characters."""
@@ -264,6 +269,13 @@ class Typing(Request, frozen=True, tag="typing"):
     stop: bool = False
 
 
+class Read(Request, frozen=True, tag="read"):
+    """Say how far one has read a room: the pointer never goes back."""
+
+    room: RoomName
+    seq: Seq
+
+
 class Create(Request, frozen=True, tag="create"):
     """Create a room and own it, or find the direct room with another user."""
 
@@ -291,19 +303,30 @@ class Invite(Request, frozen=True, tag="invite"):
     user: UserId
 
 
-ModAction = Literal["kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow"]
+ModAction = Literal[
+    "kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow", "purge", "announce"
+]
 
 
 class Mod(Request, frozen=True, tag="mod"):
-    """Moderate a room: do something to somebody there, or to the room."""
+    """Moderate a room, or without one the server: do something to somebody, to messages, or to the room.
 
-    room: RoomName
+    What is purged: messages by `target`, of the time from `since_ms` to `until_ms`, or among `seqs`; a page
+    of them a request, and `cursor` goes on.
+    """
+
     action: ModAction
+    room: RoomName = SERVER_ROOM
     target: UserId | None = None
     role: Literal["owner", "moderator", "member"] | None = None
     slow: SlowS | None = None
+    body: Body | None = None
     ttl: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
     reason: Reason | None = None
+    since_ms: TimeMs | None = None
+    until_ms: TimeMs | None = None
+    seqs: Annotated[list[Seq], Meta(min_length=1, max_length=PURGED_MAX)] | None = None
+    cursor: Cursor | None = None
     dry_run: bool = False
 
 
@@ -388,6 +411,7 @@ AnyRequest = (
     | Watch
     | Unwatch
     | Typing
+    | Read
     | Create
     | Update
     | Invite
@@ -422,6 +446,7 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Watch,
         Unwatch,
         Typing,
+        Read,
         Create,
         Update,
         Invite,
@@ -476,6 +501,11 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
 def notice(event: Envelope) -> Envelope:
     """An event about a user, for those of the user's sessions that do not receive its room."""
     return {"t": "notice", "room": event["room"], "event": event}
+
+
+def has_read(room: str, user_id: str, seq: int) -> Envelope:
+    """Where somebody's read pointer is now."""
+    return {"t": "read", "room": room, "user": user_id, "seq": seq}
 
 
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:

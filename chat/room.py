@@ -5,7 +5,6 @@ to sessions, always in that order: what a subscriber sees is already with the wr
 middle of a turn loses nothing.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, assert_never
@@ -15,15 +14,17 @@ import trio
 
 from actors import Actor, Crashed, ExitReason
 from chat.errors import CloseCode, ErrorCode, Refused
+from chat.house import WHERE, House
 from chat.measures import Counts
-from chat.peers import Broadcast
+from chat.peers import Peer
 from chat.presence_port import PresencePort
-from chat.protocol import Envelope, Leave, Mod, event, notice, ok
+from chat.protocol import SERVER_ROOM, Leave, Mod, ok
+from chat.read_pointers import ReadPointers
 from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
-from chat.room_governance import concerned, order_governance
+from chat.room_governance import order_governance
 from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
@@ -31,6 +32,7 @@ from chat.room_messages import (
     JoinRoom,
     Member,
     Published,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -40,7 +42,10 @@ from chat.room_messages import (
     UnsubscribeRoom,
     WatchMembers,
 )
+from chat.room_news import RoomNews, snapshot
+from chat.room_page import page_of
 from chat.room_state import Known, RoomState
+from chat.sanctions import Sanctions
 from chat.topic import Topic, Topics
 from storage.errors import Unavailable
 from storage.model import (
@@ -66,8 +71,6 @@ log = structlog.stdlib.get_logger("chat.room")
 RETRY_UNAVAILABLE_S: Final = 2.0
 """When to try again while the database is away: a restart takes about a second."""
 ACTIVATION_RETRY_S: Final = 0.25
-BROADCASTS_KEPT: Final = 50
-"""Encoded events kept for those who subscribe next: one default page."""
 TWINS_MAX: Final = 16
 """Requests that may wait for one message: each is a client that lost its connection and came back."""
 RETRY_UNSETTLED_S: Final = 0.5
@@ -78,11 +81,13 @@ class RoomServices:
     """What every room on this node shares.
 
     Attributes:
+        reads: stores read pointers.
+        sessions_of: a user's sessions on this node.
         now_ms: the wall clock, milliseconds since 1970.
         successor: hand a message to whichever actor has the room's name next.
         tail_events: entries a room keeps in memory beyond what is not stored yet.
         members_max: members a room takes.
-        sessions_of: a user's sessions on this node.
+        house: what holds server-wide.
         activation_s: how long an activation waits for a database that is away.
     """
 
@@ -90,10 +95,12 @@ class RoomServices:
     writers: WriterPool[object]
     topics: Topics
     presence: PresencePort
+    reads: ReadPointers
+    sessions_of: Callable[[str], Sequence[Peer]]
     counts: Counts
     now_ms: Callable[[], int]
     successor: Callable[[str, RoomMessage], None]
-    sessions_of: Callable[[str], Sequence[Member]]
+    house: House
     tail_events: int
     members_max: int
     activation_s: float
@@ -106,10 +113,10 @@ class Room(Actor[RoomMessage]):
 
     __slots__ = (
         "_absence",
-        "_broadcasts",
         "_fenced",
         "_found_from",
         "_handed_on",
+        "_news",
         "_roster",
         "_services",
         "_state",
@@ -126,8 +133,9 @@ class Room(Actor[RoomMessage]):
         # What presence was last given, kept until somebody comes or goes.
         self._roster: Sequence[MemberRow] | None = None
         self._topic: Topic | None = None
-        # Parallel to the end of the tail: seq and the encoded event.
-        self._broadcasts: deque[tuple[int, Broadcast]] = deque(maxlen=BROADCASTS_KEPT)
+        self._news = RoomNews(
+            name, sessions_of=services.sessions_of, house=services.house, counts=services.counts
+        )
         self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
         self._handed_on: list[RoomMessage] = []
         self._fenced = False
@@ -137,7 +145,7 @@ class Room(Actor[RoomMessage]):
     # -- life ------------------------------------------------------------------------------------------
 
     async def on_start(self) -> None:
-        """Take the room over: wait for what the writer still holds, raise the epoch, read the tail.
+        """Take the room over: wait for what is still being stored of it, raise the epoch, read the tail.
 
         With the database away it tries for `activation_s`; then all that waits is answered `unavailable`, and
         the next to ask activates the room anew.
@@ -157,6 +165,9 @@ class Room(Actor[RoomMessage]):
         self._topic = topic
         services.counts.rooms_activated += 1
         topic.staff = state.roster.staff()
+        if self.name == SERVER_ROOM:
+            services.house.sanctions = Sanctions(activation.sanctions, WHERE)
+            state.roster.sanctions = services.house.sanctions
         self._catch_topic_up(state, topic)
         self._found_from = state.head_seq + 1 - len(state.tail)
         for seq in state.unannounced_voids():
@@ -168,6 +179,8 @@ class Room(Actor[RoomMessage]):
         topic = services.topics.get(self.name)
         if topic is not None:
             await services.writers.wait_flushed(topic.room_id)
+        # Else a pointer that is stored, and answered, a moment after this read would be lower here.
+        await services.reads.wait_flushed(self.name)
         while True:
             try:
                 return await services.store.activate(
@@ -182,7 +195,7 @@ class Room(Actor[RoomMessage]):
             caught_up = state.catch_up((topic.epoch, topic.last_seq), len(state.tail))
             if caught_up.mode == "tail":
                 for entry in caught_up.entries:
-                    self._publish(state, topic, entry)
+                    self._news.publish(topic, entry)
             else:
                 # They saw what did not survive, or missed more than the tail holds: resuming tells which.
                 for peer in list(topic):
@@ -196,6 +209,8 @@ class Room(Actor[RoomMessage]):
         After a crash they stay: the next life catches them up. A room that is given up for crashing too often
         is `Rooms`' business.
         """
+        if self._state is not None:
+            self._services.reads.end(self._state.progress)
         if isinstance(reason, Crashed):
             return
         if not self._waits_for_the_database():
@@ -261,16 +276,17 @@ class Room(Actor[RoomMessage]):
                     results.popleft()
             case Published():
                 for entry in state.show(message.seq):
-                    self._publish(state, topic, entry)
+                    self._news.publish(topic, entry)
             case JoinRoom():
                 self._join(state, topic, message)
             case SubscribeRoom():
-                if not message.oversees:
-                    state.require_reader(message.peer.user_id, self._services.now_ms())
+                self._require_reader(state, message.peer.user_id, oversees=message.oversees)
                 self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
             case UnsubscribeRoom():
                 topic.discard(message.peer)
                 message.peer.reply(ok(message.request_id, room=self.name))
+            case ReadRoom():
+                self._read(state, topic, message)
             case WatchMembers():
                 self._watch(state, message)
             case InspectRoom():
@@ -308,7 +324,7 @@ class Room(Actor[RoomMessage]):
             self._writer.submit(ordered, message)
             message.progress = state.progress
             if not state.row.strict:
-                topic.publish(self._broadcast(state, ordered), ordered.seq)
+                self._news.publish(topic, ordered)
         elif type(ordered) is Known:
             self._send_known(state, message, ordered.entry)
 
@@ -329,7 +345,7 @@ class Room(Actor[RoomMessage]):
                 self._writer.submit(ordered, message)
                 message.progress = state.progress
                 if not state.row.strict:
-                    self._publish(state, topic, ordered)
+                    self._news.publish(topic, ordered)
             case Known():
                 self._send_known(state, message, ordered.entry)
             case Done():
@@ -372,46 +388,15 @@ class Room(Actor[RoomMessage]):
                 retry_after_s=RETRY_UNAVAILABLE_S,
             )
 
-    def _publish(self, state: RoomState, topic: Topic, entry: LogEntry) -> None:
-        """Deliver an event to the subscribers, and to whomever it is about."""
-        message = self._broadcast(state, entry)
-        topic.publish(message, entry.seq)
-        if entry.kind in GOVERNING_KINDS:
-            user_id = concerned(entry)
-            for session in () if user_id is None else self._services.sessions_of(user_id):
-                if session not in topic:
-                    # Not as an event, which would be out of the order of what the session has received.
-                    session.reply(notice(message.envelope))
-
-    def _broadcast(self, state: RoomState, entry: LogEntry) -> Broadcast:
-        self._services.counts.events += 1
-        message = Broadcast(as_event(state.row.name, entry))
-        self._broadcasts.append((entry.seq, message))
-        return message
-
-    def _encoded(self, state: RoomState, entries: Sequence[LogEntry], encoding_index: int) -> Sequence[bytes]:
-        """Events as bytes, from the ones that are encoded already where possible."""
-        kept = dict(self._broadcasts) if entries else {}
-        for seq in state.facts.erased:
-            # It may have been broadcast with a text that is not to be said again.
-            kept.pop(seq, None)
-        name = state.row.name
-        return [
-            (kept.get(entry.seq) or Broadcast(as_event(name, entry))).payload(encoding_index)
-            for entry in entries
-        ]
-
     def _retract(self, state: RoomState, topic: Topic, seq: int) -> None:
         """Tell everybody, also those who are away now, that the event at `seq` did not survive."""
         state.void(seq)
-        self._broadcasts = deque(
-            (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
-        )
+        self._news.forget(seq)
         entry = state.announce_void(seq, now_ms=self._services.now_ms())
         # Beyond the bound: it follows from a row that was taken, and may not be lost.
         self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
         if not state.row.strict:
-            self._publish(state, topic, entry)
+            self._news.publish(topic, entry)
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""
@@ -541,6 +526,7 @@ class Room(Actor[RoomMessage]):
             message.request,
             actor=message.actor,
             target=message.target,
+            seqs=message.seqs,
             now_ms=self._services.now_ms(),
         )
         entry = governed.entry
@@ -555,7 +541,7 @@ class Room(Actor[RoomMessage]):
         self._writer.submit(entry, message, beyond_bound=moderates)
         message.progress = state.progress
         if not state.row.strict:
-            self._publish(state, topic, entry)
+            self._news.publish(topic, entry)
         if governed.left is not None:
             self._membership_ended(state, topic, governed.left)
         elif governed.joined is not None:
@@ -564,6 +550,11 @@ class Room(Actor[RoomMessage]):
         topic.staff = state.roster.staff()
 
     # -- readers ---------------------------------------------------------------------------------------
+
+    def _require_reader(self, state: RoomState, user_id: str, *, oversees: bool) -> None:
+        """As `RoomState.require_reader`; the server's people read every room."""
+        if not oversees:
+            state.require_reader(user_id, self._services.now_ms())
 
     def _subscribe(
         self,
@@ -581,6 +572,8 @@ class Room(Actor[RoomMessage]):
             self._services.counts.gaps += 1
         elif caught_up.mode == "rewind":
             self._services.counts.rewinds += 1
+        else:
+            self._services.counts.tail_hits += 1
         fields: dict[str, object] = {
             "room": state.row.name,
             "epoch": state.epoch,
@@ -590,24 +583,25 @@ class Room(Actor[RoomMessage]):
         }
         if caught_up.keep is not None:
             fields["keep"] = caught_up.keep
-        fields["snapshot"] = self._snapshot(state, peer)
+        fields["snapshot"] = snapshot(state, peer.user_id)
         peer.reply_events(
-            ok(request_id, **fields), self._encoded(state, caught_up.entries, peer.encoding_index)
+            ok(request_id, **fields), self._news.encoded(state, caught_up.entries, peer.encoding_index)
         )
         topic.add(peer)
 
-    @staticmethod
-    def _snapshot(state: RoomState, peer: Member) -> Envelope:
-        row = state.row
-        return {
-            "kind": row.kind,
-            "topic": row.topic,
-            "slow": row.slow_s,
-            "strict": row.strict,
-            "locked": row.locked,
-            "members": len(state.members),
-            "role": state.roster.role_of(peer.user_id),
-        }
+    def _read(self, state: RoomState, topic: Topic, message: ReadRoom) -> None:
+        """Move a pointer, tell of it at once, and have it stored, for which the answer waits.
+
+        Also a pointer that does not move is stored: it may be one whose storing failed.
+        """
+        user_id = message.peer.user_id
+        reads = self._services.reads
+        reads.require_place(state.row.room_id, user_id)
+        if state.move_read(user_id, message.seq, self._services.now_ms()) is not None:
+            self._news.tell_read(state, topic, user_id)
+        seq = state.members[user_id].read_seq
+        # Last: from here on the worker answers.
+        reads.submit(self.name, state.row.room_id, seq, state.progress, message.peer, message.request_id)
 
     def _watch(self, state: RoomState, message: WatchMembers) -> None:
         state.require_reader(message.peer.user_id, self._services.now_ms())
@@ -625,8 +619,7 @@ class Room(Actor[RoomMessage]):
 
     def _inspect(self, state: RoomState, message: InspectRoom) -> None:
         try:
-            if not message.oversees:
-                state.require_reader(message.user_id, self._services.now_ms())
+            self._require_reader(state, message.user_id, oversees=message.oversees)
         except Refused as refused:
             message.reply.fail(refused)
             return
@@ -639,24 +632,6 @@ class Room(Actor[RoomMessage]):
                 durable_seq=state.progress.durable_seq,
                 members=len(state.members),
                 role=state.roster.role_of(message.user_id),
+                page=None if message.page is None else page_of(state, message.page),
             )
         )
-
-
-def as_event(room: str, entry: LogEntry) -> Envelope:
-    """A log entry as clients see it."""
-    return event(
-        room=room,
-        epoch=entry.epoch,
-        seq=entry.seq,
-        at_ms=entry.at_ms,
-        by=entry.by,
-        kind=entry.kind,
-        name=entry.name,
-        n=entry.n,
-        cid=entry.cid,
-        body=entry.body,
-        reply_to=entry.reply_to,
-        thread=entry.thread,
-        data=entry.data,
-    )

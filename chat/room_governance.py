@@ -4,6 +4,7 @@ Each act is one more entry of the room's one log, and takes effect in the turn t
 afterwards meets the room as it then is. Who may do what stands in `chat.room_rules`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple, assert_never
 
@@ -12,7 +13,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
-from chat.protocol import Invite, Leave, Mod, Update
+from chat.message_facts import KIND_PURGE
+from chat.protocol import SERVER_ROOM, Invite, Leave, Mod, Update
 from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
 from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
@@ -61,14 +63,33 @@ class RoomEvent(Struct, frozen=True, kw_only=True):
     reason: Omitted = UNSET
 
 
-GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent
+class PurgeEvent(Struct, frozen=True, kw_only=True):
+    """Messages are deleted, those of one user if there is one."""
+
+    seqs: tuple[int, ...]
+    user: str | UnsetType = UNSET
+    reason: Omitted = UNSET
+
+
+class AnnounceEvent(Struct, frozen=True, kw_only=True):
+    """Something that all are told; no message: nobody answers it, and it is not unread."""
+
+    body: str
+
+
+GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent | AnnounceEvent
 KIND_OF: Final[dict[type[GoverningEvent], str]] = {
     MemberEvent: "member",
     RoleEvent: "role",
     SanctionEvent: "sanction",
     RoomEvent: "room",
+    PurgeEvent: KIND_PURGE,
+    AnnounceEvent: "announce",
 }
+SERVER_ACTIONS: Final = frozenset({"ban", "unban", "mute", "unmute", "announce"})
 KINDS: Final = frozenset(KIND_OF.values())
+"""Events that govern; where the database refuses one for ever, the room is not what it took itself for."""
+KINDS_OF_PEOPLE: Final = frozenset({"member", "role", "sanction"})
 _KIND_OF_SANCTION: Final[dict[str, SanctionKind]] = {
     "ban": "ban",
     "unban": "ban",
@@ -99,6 +120,7 @@ class _Case(NamedTuple):
     Attributes:
         rank: of who asks.
         target: whom it names, as far as the server knows.
+        seqs: of the messages that it is about.
         at_ms: the room's time.
     """
 
@@ -106,11 +128,18 @@ class _Case(NamedTuple):
     actor: Person
     rank: Rank
     target: Person | None
+    seqs: tuple[int, ...]
     at_ms: int
 
 
 def order_governance(
-    state: RoomState, request: Governing, *, actor: Person, target: Person | None, now_ms: int
+    state: RoomState,
+    request: Governing,
+    *,
+    actor: Person,
+    target: Person | None,
+    seqs: Sequence[int] = (),
+    now_ms: int,
 ) -> Governed:
     """Decide about an act, and put it into the log.
 
@@ -119,6 +148,7 @@ def order_governance(
         request: what is asked; its texts were looked at.
         actor: who asks.
         target: whom it names, as far as the server knows; a member need not be known otherwise.
+        seqs: of the messages that a purge is about: stored, and not deleted.
         now_ms: the wall clock.
 
     Raises:
@@ -126,12 +156,13 @@ def order_governance(
             `bad_request`; the log is as it was.
     """
     rank = rank_of(state.roster.role_of(actor.user_id), actor.server_role)
-    case = _Case(state, actor, rank, target, state.at_ms(now_ms))
+    case = _Case(state, actor, rank, target, tuple(seqs), state.at_ms(now_ms))
     event = _decide(case, request)
     if event is None:
         return Governed(None, affected=0)
+    affected = len(event.seqs) if isinstance(event, PurgeEvent) else 1
     if isinstance(request, Mod) and request.dry_run:
-        return Governed(None)
+        return Governed(None, affected=affected)
     entry = state.order_change(
         KIND_OF[type(event)],
         by=actor.user_id,
@@ -141,7 +172,7 @@ def order_governance(
         data=msgspec.json.encode(event).decode(),
         now_ms=now_ms,
     )
-    return _apply(state, event, entry)
+    return _apply(state, event, entry)._replace(affected=affected)
 
 
 class _About(Struct, frozen=True):
@@ -155,7 +186,7 @@ _decode_about: Final = msgspec.json.Decoder(_About).decode
 
 def concerned(entry: LogEntry) -> str | None:
     """Whom an event is about: that user's sessions hear of it wherever they are."""
-    if entry.kind not in KINDS or entry.data is None:
+    if entry.kind not in KINDS_OF_PEOPLE or entry.data is None:
         return None
     return _decode_about(entry.data).user
 
@@ -166,6 +197,8 @@ def concerned(entry: LogEntry) -> str | None:
 def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
     """The event; None: it is so already."""
     state = case.state
+    if state.name == SERVER_ROOM and not (isinstance(request, Mod) and request.action in SERVER_ACTIONS):
+        raise Refused(ErrorCode.BAD_REQUEST, "that is not done to a whole server", field="action")
     if isinstance(request, Invite) and state.row.kind == "direct":
         return _complete_pair(case, request.user)
     if case.rank is Rank.NOBODY:
@@ -215,7 +248,7 @@ def _invite(case: _Case, user_id: str) -> MemberEvent | None:
     if user_id in state.members:
         return None
     target = _known(case, user_id, "user")
-    if state.roster.sanction_of(user_id, "ban", case.at_ms) is not None:
+    if state.roster.sanctions.of(user_id, "ban", case.at_ms) is not None:
         raise Refused(ErrorCode.BANNED, "this user is banned: lift the ban first", field="user")
     state.roster.require_place()
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
@@ -243,6 +276,13 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right(request.action, row.kind, case.rank)
             locked = request.action == "lock"
             return None if row.locked == locked else RoomEvent(locked=locked, reason=reason)
+        case "announce":
+            require_right("announce", row.kind, case.rank)
+            if request.body is None:
+                raise Refused(ErrorCode.BAD_REQUEST, "say what", field="body")
+            return AnnounceEvent(body=request.body)
+        case "purge":
+            return _purge(case, request, reason)
         case "slow":
             require_right("slow", row.kind, case.rank)
             if request.slow is None:
@@ -272,7 +312,7 @@ def _moderate_person(
             return _change_role(case, request.role, _require_target(member, user_id), reason)
         case "unban" | "unmute":
             kind = _KIND_OF_SANCTION[request.action]
-            row = state.roster.sanction_of(user_id, kind, case.at_ms)
+            row = state.roster.sanctions.of(user_id, kind, case.at_ms)
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{user_id} is under no {kind} here", field="target")
             return SanctionEvent(user=user_id, name=row.name, action=request.action, reason=reason)
@@ -282,6 +322,18 @@ def _moderate_person(
             return SanctionEvent(user=user_id, name=name, action=request.action, until=until, reason=reason)
         case _:
             raise AssertionError(request.action)
+
+
+def _purge(case: _Case, request: Mod, reason: Omitted) -> PurgeEvent | None:
+    state, user_id = case.state, request.target
+    rank = None
+    if user_id is not None and user_id != case.actor.user_id:
+        server_role = "" if case.target is None else case.target.server_role
+        rank = rank_of(state.roster.role_of(user_id), server_role)
+    require_right("purge", state.row.kind, case.rank, rank)
+    if not case.seqs:
+        return None
+    return PurgeEvent(seqs=case.seqs, user=UNSET if user_id is None else user_id, reason=reason)
 
 
 def _change_role(case: _Case, role: Role | None, member: MemberRow, reason: Omitted) -> RoleEvent | None:
@@ -325,6 +377,8 @@ def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed
             return Governed(entry)
         case SanctionEvent():
             return _sanction(state, event, entry)
+        case PurgeEvent() | AnnounceEvent():
+            return Governed(entry)
         case RoomEvent():
             row = state.row
             state.row = replace(
@@ -342,10 +396,10 @@ def _sanction(state: RoomState, event: SanctionEvent, entry: LogEntry) -> Govern
     roster = state.roster
     kind = _KIND_OF_SANCTION[event.action]
     if event.action in {"unban", "unmute"}:
-        roster.lift(event.user, kind)
+        roster.sanctions.lift(event.user, kind)
         return Governed(entry)
     until_ms = None if event.until is UNSET else event.until
     reason = None if event.reason is UNSET else event.reason
-    roster.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
+    roster.sanctions.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
     gone = roster.drop(event.user) if kind == "ban" else None
     return Governed(entry, left=None if gone is None else event.user)

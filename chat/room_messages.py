@@ -16,7 +16,8 @@ from chat.room_governance import Governing
 from chat.room_rules import Person
 from chat.room_state import Progress
 from chat.topic import Subscriber
-from storage.model import Entry, FoldedPage, Receipt, Role, RoomRow
+from storage.model import Entry, FoldedPage, HistoryPage, Receipt, Role, RoomRow
+from storage.page import PageAsk
 
 
 class Member(Subscriber, Protocol):
@@ -103,11 +104,12 @@ class GovernRoom:
     Attributes:
         actor: who asks.
         target: whom the request names, as far as the server knows.
+        seqs: of the messages that are to be purged.
         fields: what its `ok` carries besides.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "target")
+    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "seqs", "target")
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class GovernRoom:
         *,
         actor: Person,
         target: Person | None = None,
+        seqs: Sequence[int] = (),
         fields: Envelope | None = None,
     ) -> None:
         self.peer = peer
@@ -123,6 +126,7 @@ class GovernRoom:
         self.request_id = request.id
         self.actor = actor
         self.target = target
+        self.seqs = seqs
         self.fields: Envelope = {} if fields is None else fields
         self.progress: Progress | None = None
 
@@ -168,6 +172,15 @@ class UnsubscribeRoom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoom:
+    """Move a member's read pointer."""
+
+    peer: Member
+    request_id: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchMembers:
     """Let presence show the room's members to a watcher."""
 
@@ -179,7 +192,11 @@ class WatchMembers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomInfo:
-    """What a reader may know of a room, as of one turn."""
+    """What a reader may know of a room, as of one turn.
+
+    Attributes:
+        page: of its log, where one was asked for and the room's memory has it.
+    """
 
     row: RoomRow
     epoch: int
@@ -188,6 +205,7 @@ class RoomInfo:
     durable_seq: int
     members: int
     role: Role | None
+    page: HistoryPage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,11 +214,13 @@ class InspectRoom:
 
     Attributes:
         oversees: whether it is one of the server's people, who may read every room.
+        page: of the log, wanted besides.
     """
 
     user_id: str
     oversees: bool = False
     reply: ReplyTo[RoomInfo]
+    page: PageAsk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +260,7 @@ RoomCommand = (
     | JoinRoom
     | SubscribeRoom
     | UnsubscribeRoom
+    | ReadRoom
     | WatchMembers
     | InspectRoom
 )

@@ -162,7 +162,7 @@ class RoomState:
         if user_id in self.members:
             return
         # Also of a private room: who was thrown out knows it.
-        self.roster.require_free(user_id, "ban", self.at_ms(now_ms))
+        self.roster.sanctions.require_free(user_id, "ban", self.at_ms(now_ms))
         if self.row.kind != "public":
             raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
 
@@ -192,7 +192,7 @@ class RoomState:
         Raises:
             Refused: `muted`, `locked`.
         """
-        self.roster.require_free(member.user_id, "mute", now_ms)
+        self.roster.sanctions.require_free(member.user_id, "mute", now_ms)
         if self.row.locked and member.role == "member":
             raise Refused(ErrorCode.LOCKED, "only moderators write in this room now")
 
@@ -418,6 +418,20 @@ class RoomState:
         self.roster.drop(user_id)
         return member
 
+    def move_read(self, user_id: str, seq: int, now_ms: int) -> int | None:
+        """Move a member's read pointer to `seq`; where it is now, None when it was there or further already.
+
+        Raises:
+            Refused: as `require_member`; `not_found` for a seq that the room does not show.
+        """
+        member = self.require_member(user_id, now_ms)
+        if seq > self.visible_seq:
+            raise Refused(ErrorCode.NOT_FOUND, f"the room has no seq {seq}", field="seq")
+        if seq <= member.read_seq:
+            return None
+        self.roster.move_read(user_id, seq)
+        return seq
+
     # -- catching up -----------------------------------------------------------------------------------
 
     def catch_up(self, since: tuple[int, int] | None, limit: int) -> CatchUp:
@@ -471,8 +485,17 @@ class RoomState:
         Args:
             seq: at or above the tail's start, and at most the head.
         """
+        return self.between(seq, self.visible_seq)
+
+    def between(self, seq: int, through_seq: int) -> Sequence[LogEntry]:
+        """The tail's entries above a seq and up to another, oldest first, without erased texts.
+
+        Args:
+            seq: at or above the tail's start.
+            through_seq: at or above `seq`, and at most the head.
+        """
         # From the right end: a deque's far side is slow to index.
-        entries = list(islice(reversed(self.tail), self.head_seq - self.visible_seq, self.head_seq - seq))
+        entries = list(islice(reversed(self.tail), self.head_seq - through_seq, self.head_seq - seq))
         entries.reverse()
         if self.facts.erased:
             return [entry._replace(body=None) if self._is_erased(entry.seq) else entry for entry in entries]

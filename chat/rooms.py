@@ -64,6 +64,10 @@ class Rooms:
             raise ActorUnavailable("room", name, None)
         return Room(name, self._services)
 
+    def is_active(self, room: str) -> bool:
+        """Whether a room is in memory and needs nothing from storage to answer."""
+        return self._topics.get(room) is not None
+
     def ref(self, room: str) -> Ref[RoomMessage]:
         """A room's address; activates it.
 

@@ -1,14 +1,11 @@
 """PURE: who belongs to a room, as what, and who may not: members, their names and roles, bans and mutes."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from chat.errors import ErrorCode, Refused
 from chat.mentions import NOBODY, MemberNames, Mentioned
-from storage.model import MemberRow, Role, SanctionKind, SanctionRow
-
-_FORBIDDEN_BY: Final = {"ban": ErrorCode.BANNED, "mute": ErrorCode.MUTED}
-_SAID_OF: Final = {"ban": "you are banned from this room", "mute": "you are muted in this room"}
+from chat.sanctions import Sanctions
+from storage.model import MemberRow, Role, SanctionRow
 
 
 class Roster:
@@ -21,22 +18,19 @@ class Roster:
 
     Attributes:
         members: by user id; changed by this class alone.
+        sanctions: bans and mutes.
     """
 
-    __slots__ = ("_members_max", "_names", "_sanctions", "members")
+    __slots__ = ("_members_max", "_names", "members", "sanctions")
 
     def __init__(
         self, members: Sequence[MemberRow], sanctions: Sequence[SanctionRow], *, members_max: int
     ) -> None:
         self.members: dict[str, MemberRow] = {member.user_id: member for member in members}
         self._members_max = members_max
-        self._sanctions: dict[tuple[str, SanctionKind], SanctionRow] = {
-            (row.user_id, row.kind): row for row in sanctions
-        }
+        self.sanctions = Sanctions(sanctions, "this room")
         # Made by the first message with a sign in it.
         self._names: MemberNames | None = None
-
-    # -- members ---------------------------------------------------------------------------------------
 
     def role_of(self, user_id: str) -> Role | None:
         """A user's role, None for somebody who is no member."""
@@ -74,6 +68,10 @@ class Roster:
         """Give a member another role."""
         self.members[user_id] = self.members[user_id]._replace(role=role)
 
+    def move_read(self, user_id: str, seq: int) -> None:
+        """Put a member's read pointer somewhere else."""
+        self.members[user_id] = self.members[user_id]._replace(read_seq=seq)
+
     def drop(self, user_id: str) -> MemberRow | None:
         """End a membership; the one that there was."""
         member = self.members.pop(user_id, None)
@@ -94,38 +92,3 @@ class Roster:
         if self._names is None:
             self._names = MemberNames((member.user_id, member.name) for member in self.members.values())
         return self._names.find(body)
-
-    # -- sanctions -------------------------------------------------------------------------------------
-
-    def sanction_of(self, user_id: str, kind: SanctionKind, now_ms: int) -> SanctionRow | None:
-        """What a user may not do now; what has ended is forgotten."""
-        if not self._sanctions:
-            return None
-        row = self._sanctions.get((user_id, kind))
-        if row is not None and row.until_ms is not None and row.until_ms <= now_ms:
-            del self._sanctions[user_id, kind]
-            return None
-        return row
-
-    def require_free(self, user_id: str, kind: SanctionKind, now_ms: int) -> None:
-        """Let through who is under no such sanction.
-
-        Raises:
-            Refused: `banned` or `muted`, with the reason, and when it ends if it does by itself.
-        """
-        row = self.sanction_of(user_id, kind, now_ms)
-        if row is None:
-            return
-        said = _SAID_OF[kind]
-        if row.reason is not None:
-            said += f": {row.reason}"
-        retry_after_s = None if row.until_ms is None else (row.until_ms - now_ms) / 1000
-        raise Refused(_FORBIDDEN_BY[kind], said, retry_after_s=retry_after_s)
-
-    def impose(self, row: SanctionRow) -> None:
-        """Put somebody under a sanction, in place of one of the same kind."""
-        self._sanctions[row.user_id, row.kind] = row
-
-    def lift(self, user_id: str, kind: SanctionKind) -> None:
-        """End a sanction; no effect where there is none."""
-        self._sanctions.pop((user_id, kind), None)

@@ -16,9 +16,8 @@ from chat.admin_desk import AdminDesk, AdminServices
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
-from chat.cursors import MINE_CURSOR, from_cursor
-from chat.direct_rooms import PREFIX as DIRECT_PREFIX
-from chat.direct_rooms import direct_room_name
+from chat.cursors import MINE_CURSOR, from_cursor, is_seq, to_cursor
+from chat.direct_rooms import RESERVED, direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.greeting import Greeter, own_rooms
 from chat.measures import Counts
@@ -26,6 +25,7 @@ from chat.message_desk import MessageDesk, reply_page
 from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
+    PURGED_MAX,
     AnyRequest,
     Audit,
     Create,
@@ -48,6 +48,7 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Read,
     Reset,
     Room,
     Rooms,
@@ -68,13 +69,16 @@ from chat.protocol import (
 )
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
+from chat.room_maker import RoomMaker
+from chat.room_news import RECEIPTS_MAX_MEMBERS
+from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
-from chat.session_requests import govern, join, named_user, oversees, subscribe
+from chat.session_requests import govern, join, moderates, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
-from storage.model import MembershipPage, NewRoom, RoomRow
+from storage.model import MembershipPage, MessageRange, NewRoom, RoomRow
 from storage.store import Store
 
 log = structlog.stdlib.get_logger("chat.session")
@@ -89,6 +93,7 @@ class DeskServices:
         greeter: welcomes who is let in.
         searches: answers `search`.
         memberships: the rooms of a user; many users in one query.
+        room_maker: has rooms exist that are to be joined; all who want one at a time share a query.
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
         admin: what the server's people ask for.
@@ -102,6 +107,7 @@ class DeskServices:
     greeter: Greeter
     searches: SearchDesk
     memberships: BatchLoader[str, MembershipPage]
+    room_maker: RoomMaker
     revocations: Revocations
     people: People
     admin: AdminServices
@@ -180,7 +186,7 @@ class SessionDesk:
                 await self._members(session, request)
             case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset():
                 await self._admin.answer(session, request)
-            case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing():
+            case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing() | Read():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
                 assert_never(request)
@@ -218,23 +224,54 @@ class SessionDesk:
             join(session, request)
             return
         session.require_place(request.room)
-        if request.room.startswith(DIRECT_PREFIX):
+        if request.room.startswith(RESERVED):
             # It is there, or nobody may make it by this name.
             join(session, request)
             return
-        if await self._services.store.find_room(request.room) is None:
+
+        async def make() -> None:
             self._count_creation(session)
             try:
                 await self._services.store.create_room(self._new_room(session, Create(id=0), request.room))
             except Conflict:
-                # Somebody else made it in between: it is there, which is all that was asked.
+                # Another node's made it in between: it is there, which is all that was asked.
                 log.debug("session.join_raced", room=request.room)
+
+        await self._services.room_maker.ensure(request.room, make)
         join(session, request, must_exist=True)
 
     async def _govern(self, session: Session, request: Update | Invite | Mod) -> None:
-        """Find out who somebody is who has no session here, then ask the room."""
+        """Find out who somebody is who has no session here, or what is to be purged, then ask the room."""
         user_id = named_user(request)
-        govern(session, request, None if user_id is None else await self._services.people.find(user_id))
+        target = None if user_id is None else await self._services.people.find(user_id)
+        if isinstance(request, Mod) and request.action == "purge":
+            await self._purge(session, request, target)
+        else:
+            govern(session, request, target)
+
+    async def _purge(self, session: Session, request: Mod, target: Person | None) -> None:
+        """Find a page of the messages that are to go, and have the room delete them by one event."""
+        if request.seqs is not None and not (request.since_ms is None and request.until_ms is None):
+            raise Refused(ErrorCode.BAD_REQUEST, "give seqs or times", field="seqs")
+        after = 0
+        if request.cursor is not None:
+            room, _, seq = from_cursor(request.cursor).partition("~")
+            if room != request.room or not is_seq(seq):
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+            after = int(seq)
+        if not moderates(session, request.room):
+            # Nobody makes the database search who will be refused.
+            await self._messages.inspect(request.room, session.user_id)
+            if not moderates(session, request.room):
+                raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a moderator to do this (purge)")
+        row = await self._services.store.find_room(request.room)
+        if row is None:
+            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
+        wanted = MessageRange(request.target, request.since_ms, request.until_ms, request.seqs, after)
+        page = await self._services.store.find_messages(row.room_id, wanted, limit=PURGED_MAX)
+        last = page.next_after
+        fields = {} if last is None else {"next": to_cursor(f"{request.room}~{last}")}
+        govern(session, request, target, seqs=page.seqs, fields=fields)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":
@@ -243,8 +280,8 @@ class SessionDesk:
         room = request.room
         if request.user is not None:
             raise Refused(ErrorCode.BAD_REQUEST, "only a direct room is with a user", field="user")
-        if room is None or room.startswith(DIRECT_PREFIX):
-            what = "say which" if room is None else f"names from {DIRECT_PREFIX} on are direct rooms'"
+        if room is None or room.startswith(RESERVED):
+            what = "say which" if room is None else f"names that begin with {' or '.join(RESERVED)} are taken"
             raise Refused(ErrorCode.BAD_REQUEST, what, field="room")
         check_no_nul(request.id, topic=request.topic)
         if request.language not in LANGUAGES:
@@ -284,7 +321,8 @@ class SessionDesk:
                 row = await services.store.find_room(name)
         if row is None or row.kind != "direct":
             raise Refused(ErrorCode.CONFLICT, "there is another room of this name")
-        govern(session, Invite(id=request.id, room=name, user=user_id), target, _settings(row))
+        invite = Invite(id=request.id, room=name, user=user_id)
+        govern(session, invite, target, fields=_settings(row))
 
     def _count_creation(self, session: Session) -> None:
         """Count a room that is about to be made; one that turns out to exist stays counted.
@@ -372,10 +410,16 @@ class SessionDesk:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
         rows = await self._services.store.list_members(info.row.room_id, after=after, limit=limit + 1)
         page = rows[:limit]
+        # As with the receipts themselves: for the members of small rooms.
+        with_read = info.role is not None and info.members <= RECEIPTS_MAX_MEMBERS
         reply_page(
             session,
             request.id,
-            [{"user": member.user_id, "name": member.name, "role": member.role} for member in page],
+            [
+                {"user": member.user_id, "name": member.name, "role": member.role}
+                | ({"read": member.read_seq} if with_read else {})
+                for member in page
+            ],
             f"{request.room}/{page[-1].user_id}" if len(rows) > limit else None,
         )
 

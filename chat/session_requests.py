@@ -1,5 +1,6 @@
 """The requests that need no waiting: what each one does, once phase and limits have let it through."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
@@ -31,6 +32,7 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Read,
     Reset,
     Room,
     Rooms,
@@ -54,6 +56,7 @@ from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
     JoinRoom,
+    ReadRoom,
     SubscribeRoom,
     UnsubscribeRoom,
     WatchMembers,
@@ -91,10 +94,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         case Unsubscribe():
             session.tell_room(request.room, UnsubscribeRoom(peer=session, request_id=request.id))
             session.leaving(request.room, request.id)
-        case Leave():
-            # It may be refused: its place is free when the room delivers no more.
-            leave = GovernRoom(session, request, actor=actor_of(session), fields={"room": request.room})
-            session.tell_room(request.room, leave)
+        case Leave() | Read():
+            _tell(session, request)
         case Presence():
             session.status = request.status
             session.status_text = request.text
@@ -135,12 +136,23 @@ def perform(session: "Session", request: AnyRequest) -> bool:
     return True
 
 
+def _tell(session: "Session", request: Leave | Read) -> None:
+    if isinstance(request, Read):
+        message: ReadRoom | GovernRoom = ReadRoom(peer=session, request_id=request.id, seq=request.seq)
+    else:
+        # It may be refused: its place is free when the room delivers no more.
+        message = GovernRoom(session, request, actor=actor_of(session), fields={"room": request.room})
+    session.tell_room(request.room, message)
+
+
 def _change(session: "Session", request: Change) -> bool:
     services = session.services
     command = change_room(session, request)
     wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
     if wait_s:
         raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
+    if not isinstance(request, Delete):
+        services.house.require_voice(session.user_id)
     if request.retry and request.cid is not None:
         return False
     session.tell_room(request.room, command)
@@ -148,12 +160,13 @@ def _change(session: "Session", request: Change) -> bool:
 
 
 def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
-    """Ask a room to be governed; False when somebody who is not here has to be looked for."""
+    """Ask a room to be governed; False when a user, or messages, have to be looked for."""
     services = session.services
     check_no_nul(
         request.id,
         topic=request.topic if isinstance(request, Update) else None,
         reason=request.reason if isinstance(request, Mod) else None,
+        body=request.body if isinstance(request, Mod) else None,
     )
     if not moderates(session, request.room):
         wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
@@ -161,7 +174,7 @@ def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
             raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
     user_id = named_user(request)
     target = None if user_id is None else services.people.here(user_id)
-    if user_id is not None and target is None:
+    if (user_id is not None and target is None) or (isinstance(request, Mod) and request.action == "purge"):
         return False
     govern(session, request, target)
     return True
@@ -181,7 +194,12 @@ def named_user(request: Update | Invite | Mod) -> str | None:
 
 
 def govern(
-    session: "Session", request: Update | Invite | Mod, target: Person | None, fields: Envelope | None = None
+    session: "Session",
+    request: Update | Invite | Mod,
+    target: Person | None,
+    *,
+    seqs: Sequence[int] = (),
+    fields: Envelope | None = None,
 ) -> None:
     """Ask a room to be governed.
 
@@ -189,12 +207,14 @@ def govern(
         session: who asks.
         request: what.
         target: whom it names, as far as the server knows.
+        seqs: of the messages to purge.
         fields: what its `ok` carries besides.
 
     Raises:
         Refused: as `Session.tell_room`.
     """
-    message = GovernRoom(session, request, actor=actor_of(session), target=target, fields=fields)
+    actor = actor_of(session)
+    message = GovernRoom(session, request, actor=actor, target=target, seqs=seqs, fields=fields)
     session.tell_room(request.room, message, control=moderates(session, request.room))
 
 
@@ -308,6 +328,8 @@ def subscribe(session: "Session", request: Subscribe) -> None:
 
 
 def _ask(session: "Session", room: str, question: JoinRoom | SubscribeRoom) -> None:
+    services = session.services
+    services.counts.look_up_room(found=services.topics.get(room) is not None)
     try:
         session.tell_room(room, question)
     except Refused:

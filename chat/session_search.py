@@ -43,13 +43,23 @@ class SearchDesk:
         index: how complete the answer can be.
         pressure: how hard the server is pressed, 0 to 4.
         page_max: items in an answer.
+        now_ms: the wall clock.
     """
 
-    def __init__(self, store: Store, index: Index, *, pressure: Callable[[], int], page_max: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        index: Index,
+        *,
+        pressure: Callable[[], int],
+        page_max: int,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._store = store
         self._index = index
         self._pressure = pressure
         self._page_max = page_max
+        self._now_ms = now_ms
         self._turns = trio.Semaphore(AT_ONCE)
         self._waiting = 0
 
@@ -74,6 +84,7 @@ class SearchDesk:
         ask = SearchAsk(
             user_id=session.user_id,
             query=request.query,
+            now_ms=self._now_ms(),
             room=request.room,
             before=before,
             limit=min(request.limit, self._page_max),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from chat.errors import ErrorCode
+from chat.house import House
 from chat.measures import Counts
 from chat.people import People
 from chat.presence_port import PresencePort
@@ -61,6 +62,7 @@ class SessionServices:
     topics: Topics
     presence: PresencePort
     people: People
+    house: House
     ledger: UserLedger["Session"]
     limits: SessionLimits
     counts: Counts

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from chat.batch_loader import BatchLoader
+from chat.batch_loader import BatchLoader, Lookups
 from chat.errors import Refused
 from chat.issuers import Claims
 from chat.names import NAME_MAX_CHARACTERS, display_name, name_key, registered_id
@@ -55,6 +55,13 @@ class Strangers:
         )
         self._kept: dict[str, tuple[IssuedUser, float]] = {}
         self._forgotten = 0
+        self._remembered = 0
+
+    @property
+    def lookups(self) -> Lookups:
+        """Users who were remembered, or shared a query; and queries."""
+        hits, misses = self._users.lookups
+        return Lookups(hits + self._remembered, misses)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Look users up, many at once, until cancelled."""
@@ -75,6 +82,7 @@ class Strangers:
         user_id = stranger_id(claims.issuer, claims.subject)
         kept = self._kept.get(user_id)
         if kept is not None and trio.current_time() < kept[1]:
+            self._remembered += 1
             return kept[0]
         forgotten = self._forgotten
         found = await self._users.get(self._stranger(user_id, claims.name), timeout_s=self._timeout_s)

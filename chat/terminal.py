@@ -25,11 +25,13 @@ from chat.client_state import Envelope, EventAdded, EventVoided, Hole, Left, Out
 from chat.first_dial import FirstDial
 from chat.outbound import Delivery, Outgoing
 from chat.terminal_input import Console
+from chat.terminal_reads import TerminalReads
 from chat.terminal_text import (
     HELP,
     Command,
     format_event,
     format_hit,
+    format_unread,
     parse_count,
     parse_line,
     printable,
@@ -70,6 +72,7 @@ class Terminal:
         self._mine: dict[str, Outgoing] = {}
         self._settled = trio.Event()
         self._pressure = 0
+        self.reads = TerminalReads()
         self._talking = False
         self.unstored = 0
         self.ended = trio.CancelScope()
@@ -82,6 +85,7 @@ class Terminal:
         match update:
             case EventAdded():
                 self._show_event(update.event)
+                self.reads.show(update.room, update.event.get("seq"))
             case EventVoided():
                 self._tell(f"message #{update.seq} was not stored after all: forget it", update.room)
             case Rewound():
@@ -208,7 +212,14 @@ class Terminal:
         self._show(f"-- you talk in {room}{'' if self._talking else '; /help lists what you can type'}")
         self._talking = True
 
+    def tell_unread(self, welcome: Envelope) -> None:
+        """Tell of one's rooms in which something was said since one read them."""
+        line = format_unread(cast("list[Envelope]", welcome.get("rooms", [])))
+        if line is not None:
+            self._show(f"-- {line}")
+
     def _forget(self, room: str) -> None:
+        self.reads.forget(room)
         if room in self._rooms:
             self._rooms.remove(room)
         if self._room == room:
@@ -369,9 +380,13 @@ async def run_terminal(
 
 
 async def _talk(client: Client, terminal: Terminal, lines: AsyncIterator[str], room: str) -> None:
+    terminal.tell_unread(client.welcome)
     await terminal.join(client, room)
-    async for line in lines:
-        command = parse_line(line)
-        if command is not None and not await terminal.obey(client, command):
-            break
-    await terminal.wait_stored(client)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.reads.run, client)
+        async for line in lines:
+            command = parse_line(line)
+            if command is not None and not await terminal.obey(client, command):
+                break
+        await terminal.wait_stored(client)
+        nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@ may move the cursor, rewrite what stands there, set the clipboard, or answer as 
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
@@ -125,6 +125,16 @@ def format_hit(item: Mapping[str, object], *, tz: tzinfo | None) -> str:
     pieces = [printable(str(piece)) for piece in fragment] if isinstance(fragment, list | tuple) else []
     text = "".join(f"*{piece}*" if place % 2 else piece for place, piece in enumerate(pieces))
     return f"{day} #{item.get('seq')} {printable(str(item.get('name', item.get('by'))))}: {text}"
+
+
+def format_unread(rooms: Sequence[Mapping[str, object]]) -> str | None:
+    """One line for the rooms of a welcome that have something unread; None where none has."""
+    told: list[str] = []
+    for room in rooms:
+        if room.get("unread"):
+            mentions = f" ({room['mentions']} of you)" if room.get("mentions") else ""
+            told.append(f"{printable(str(room.get('room')))} {room['unread']}{mentions}")
+    return f"unread: {', '.join(told)}" if told else None
 
 
 class Command(NamedTuple):

@@ -1,8 +1,8 @@
 """Durable storage: Postgres behind a thread of its own, batching writers, an embedded server, a double.
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
-`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `audit`, `accounts`, `search`,
-`search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
+`migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `messages`, `audit`, `accounts`,
+`search`, `search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
 `writer_pool`). Knows nothing of chat's rules.
 """
 
@@ -46,9 +46,12 @@ from storage.model import MemberChange as MemberChange
 from storage.model import MemberRow as MemberRow
 from storage.model import Membership as Membership
 from storage.model import MembershipPage as MembershipPage
+from storage.model import MessagePage as MessagePage
+from storage.model import MessageRange as MessageRange
 from storage.model import NewRoom as NewRoom
 from storage.model import NewUser as NewUser
 from storage.model import PinPage as PinPage
+from storage.model import PointerMove as PointerMove
 from storage.model import Poisoned as Poisoned
 from storage.model import ReactionCount as ReactionCount
 from storage.model import ReactionRow as ReactionRow
@@ -120,11 +123,14 @@ __all__ = [
     "Membership",
     "MembershipPage",
     "MemoryStore",
+    "MessagePage",
+    "MessageRange",
     "MigrationError",
     "NewRoom",
     "NewUser",
     "OnReceipts",
     "PinPage",
+    "PointerMove",
     "Poisoned",
     "PostgresStore",
     "ReactionCount",

@@ -102,9 +102,13 @@ LEFT JOIN parked ON parked.room_id = entry.room_id AND parked.seq = entry.seq
 ORDER BY entry.i
 """
 
+# Who left and came back in the batch begins anew, once: where the batch is sent again, the membership that
+# it began is there, and whoever has read since then keeps the pointer.
 DELETE_MEMBERS: Final = """
-DELETE FROM members m USING unnest($1::int8[], $2::text[]) AS ended (room_id, user_id)
+DELETE FROM members m
+USING unnest($1::int8[], $2::text[], $3::int8[]) AS ended (room_id, user_id, again_at_ms)
 WHERE m.room_id = ended.room_id AND m.user_id = ended.user_id
+    AND m.joined_at_ms IS DISTINCT FROM ended.again_at_ms
 """
 
 UPSERT_MEMBERS: Final = """
@@ -294,7 +298,9 @@ def _judge(entry: LogEntry, fate: Fate, *, owned: bool) -> Receipt:
 async def _write_members(tx: Tx, changes: Sequence[MemberChange]) -> None:
     ended, members = fold_members(changes)
     if ended:
-        await tx.execute(DELETE_MEMBERS, *zip(*ended, strict=True))
+        again_at_ms = {(m.room_id, m.user_id): m.at_ms for m in members}
+        columns = zip(*[(*key, again_at_ms.get(key)) for key in ended], strict=True)
+        await tx.execute(DELETE_MEMBERS, *columns)
     if members:
         columns = zip(
             *[(m.room_id, m.user_id, m.name, m.role, m.at_ms, m.read_seq, m.read_n) for m in members],

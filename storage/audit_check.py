@@ -91,6 +91,8 @@ def act_of(event: Governing) -> tuple[str, str | None, str | None] | None:
         action = "update"
     elif event.kind == "delete":
         action, target = "delete", event.deleted_author
+    elif event.kind in {"purge", "announce"}:
+        action = event.kind
     elif target is None:
         return None
     elif event.kind == "role":

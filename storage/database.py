@@ -3,7 +3,7 @@
 Knows neither asyncio nor asyncpg: those live behind the `Worker` of `storage/pool.py`, which runs the calls.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, TypeVarTuple, cast, overload
 
@@ -80,10 +80,6 @@ class Tx(Protocol):
         """Run one statement, or without arguments a script of several; the last one's command tag."""
         ...
 
-    async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run one statement for each row of arguments, pipelined, all or nothing."""
-        ...
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
@@ -126,6 +122,11 @@ class Worker(Protocol):
         """Cancel a call soon, if it has not ended by then."""
         ...
 
+    @property
+    def statements(self) -> int:
+        """Statements sent to the server by calls so far."""
+        ...
+
     def sizes(self) -> tuple[int, int]:
         """How many connections are open, and how many of these are idle."""
         ...
@@ -137,6 +138,8 @@ class DatabaseStatistics:
 
     Attributes:
         calls: calls that were begun.
+        statements: what these calls have sent to the server: every statement, also the same one again, and
+            those that begin and end transactions.
         in_flight: calls that have not ended yet, those that wait for a connection included.
         failed: calls that ended with an error.
         cancelled: calls whose caller gave up.
@@ -148,6 +151,7 @@ class DatabaseStatistics:
     """
 
     calls: int
+    statements: int
     in_flight: int
     failed: int
     cancelled: int
@@ -156,6 +160,24 @@ class DatabaseStatistics:
     pool_idle: int
     latency_last_s: float
     latency_mean_s: float
+
+    def plus(self, other: "DatabaseStatistics") -> "DatabaseStatistics":
+        """Both as one: counts added up, the longer of the last calls, the mean over all."""
+        ended = self.calls - self.in_flight
+        ended_there = other.calls - other.in_flight
+        latency_s = self.latency_mean_s * ended + other.latency_mean_s * ended_there
+        return DatabaseStatistics(
+            calls=self.calls + other.calls,
+            statements=self.statements + other.statements,
+            in_flight=self.in_flight + other.in_flight,
+            failed=self.failed + other.failed,
+            cancelled=self.cancelled + other.cancelled,
+            timed_out=self.timed_out + other.timed_out,
+            pool_size=self.pool_size + other.pool_size,
+            pool_idle=self.pool_idle + other.pool_idle,
+            latency_last_s=max(self.latency_last_s, other.latency_last_s),
+            latency_mean_s=latency_s / (ended + ended_there) if ended + ended_there else 0.0,
+        )
 
 
 class Database:
@@ -213,6 +235,7 @@ class Database:
         size, idle = self._worker.sizes()
         return DatabaseStatistics(
             calls=self._begun,
+            statements=self._worker.statements,
             in_flight=len(self._calls),
             failed=self._failed,
             cancelled=self._cancelled,

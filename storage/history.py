@@ -1,16 +1,15 @@
 """Reading a room's log by position: keyset only, one round trip a page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from storage.database import Tx
 from storage.model import HistoryPage, KnownCid, LogEntry, RoomId
+from storage.page import NO_BOUND, Bounds, around_limits, make_page
 
 ENTRY_COLUMNS: Final = (
     "room_id, seq, epoch, at_ms, kind, author, author_name, n, cid, body, reply_to, thread, data"
 )
-NO_BOUND: Final = 2**63 - 1
-"""A seq above every other."""
 
 # The room's epoch and the ends of its log stand beside every row: eight bytes each, and no second round trip.
 _BOUNDS: Final = """
@@ -69,40 +68,6 @@ FIND_CIDS: Final = """
 SELECT cid, seq, epoch, at_ms, body, kind, data FROM log
 WHERE room_id = $1 AND author = $2 AND cid = ANY ($3::text[])
 """
-
-
-class Bounds(NamedTuple):
-    """A room's epoch, the ends of what is paged, and the last seq of the log; 0: there is none."""
-
-    epoch: int
-    first_seq: int
-    last_seq: int
-    durable_seq: int
-
-
-def around_limits(limit: int) -> tuple[int, int]:
-    """How many events below, and how many from the seq itself upwards, make a page around it."""
-    return limit // 2, limit - limit // 2
-
-
-def make_page(bounds: Bounds, items: Sequence[LogEntry], *, lowest: int, highest: int) -> HistoryPage:
-    """A page from its events and the room's bounds.
-
-    Args:
-        bounds: read before or with the items.
-        items: in rising order of seq.
-        lowest: for an empty page: older events are those below it.
-        highest: for an empty page: newer events are those above it.
-    """
-    if items:
-        lowest, highest = items[0].seq, items[-1].seq
-    return HistoryPage(
-        items=items,
-        more_before=0 < bounds.first_seq < lowest,
-        more_after=bounds.last_seq > highest,
-        epoch=bounds.epoch,
-        durable_seq=bounds.durable_seq,
-    )
 
 
 async def read_history(

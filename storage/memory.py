@@ -15,8 +15,7 @@ from storage import memory_search
 from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
-from storage.history import NO_BOUND, Bounds, around_limits, make_page
-from storage.members import outdated_changes
+from storage.members import fold_members, outdated_changes
 from storage.memory_accounts import MemoryAccounts
 from storage.memory_governance import KINDS as GOVERNING
 from storage.memory_governance import govern
@@ -31,6 +30,7 @@ from storage.memory_room import (
     void_of,
 )
 from storage.model import (
+    COUNTED_MAX,
     Activation,
     AuditKey,
     AuditRow,
@@ -45,8 +45,11 @@ from storage.model import (
     MemberRow,
     Membership,
     MembershipPage,
+    MessagePage,
+    MessageRange,
     NewRoom,
     PinPage,
+    PointerMove,
     Poisoned,
     ReactionRow,
     Receipt,
@@ -56,6 +59,7 @@ from storage.model import (
     StatePage,
     Stored,
 )
+from storage.page import NO_BOUND, Bounds, around_limits, make_page
 from storage.rooms import membership_page
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
@@ -83,7 +87,13 @@ class MemoryStore(MemoryAccounts):
             check_entry(entry)
         self._check_gaps(batch)
         outdated = outdated_changes(batch, {room_id: len(room.log) for room_id, room in self._rooms.items()})
-        return [self._append(entry, outdated=place in outdated) for place, entry in enumerate(batch)]
+        again_at_ms = {
+            (member.room_id, member.user_id): member.at_ms
+            for member in fold_members(one for one in batch if isinstance(one, MemberChange))[1]
+        }
+        return [
+            self._append(entry, again_at_ms, outdated=place in outdated) for place, entry in enumerate(batch)
+        ]
 
     async def park(self, entry: Entry, error: str) -> Receipt:
         """See `Store.park`."""
@@ -121,10 +131,13 @@ class MemoryStore(MemoryAccounts):
             created_at_ms=room.created_at_ms,
             language=room.language,
         )
-        creator = MemberRow(room.created_by, room.creator_name, room.creator_role, room.created_at_ms, 0)
         self._ids[room.name] = room_id
-        stored = self._rooms[room_id] = StoredRoom(row, members={creator.user_id: StoredMember(creator, 0)})
-        self._index_member(stored, creator.user_id)
+        stored = self._rooms[room_id] = StoredRoom(row)
+        if room.creator_role is not None:
+            user_id = room.created_by
+            creator = MemberRow(user_id, room.creator_name, room.creator_role, room.created_at_ms, 0)
+            stored.members[user_id] = StoredMember(creator, 0)
+            self._index_member(stored, user_id)
         return row
 
     async def find_room(self, name: str) -> RoomRow | None:
@@ -238,6 +251,31 @@ class MemoryStore(MemoryAccounts):
         keys = _after(state, after or "")[:limit] if key is None else [key] if key in state else []
         return StatePage(len(room.log), [state[key] for key in keys])
 
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        return [] if room is None else [room.sanctions[key] for key in sorted(room.sanctions)]
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """See `Store.find_messages`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is None:
+            return MessagePage([], None)
+        found = [
+            entry.seq
+            for entry in room.log
+            if entry.kind == "message"
+            and entry.body is not None
+            and entry.seq > wanted.after
+            and wanted.author in {None, entry.by}
+            and (wanted.since_ms is None or entry.at_ms >= wanted.since_ms)
+            and (wanted.until_ms is None or entry.at_ms < wanted.until_ms)
+            and (wanted.seqs is None or entry.seq in wanted.seqs)
+        ]
+        return MessagePage(found[:limit], found[limit - 1] if len(found) > limit else None)
+
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
@@ -257,10 +295,10 @@ class MemoryStore(MemoryAccounts):
         room = self._rooms.get(room_id)
         return [] if room is None else [row for row in room.audit if row.seq > after][:limit]
 
-    async def list_sanctions(
+    async def user_sanctions(
         self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
     ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
-        """See `Store.list_sanctions`."""
+        """See `Store.user_sanctions`."""
         await trio.lowlevel.checkpoint()
         found = [
             (room.row.name, room_id, row)
@@ -299,6 +337,21 @@ class MemoryStore(MemoryAccounts):
             names = _after(by_name, after)[: limit + 1]
             pages[user_id] = membership_page([_membership(by_name[name], user_id) for name in names], limit)
         return pages
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        await trio.lowlevel.checkpoint()
+        pointers: dict[tuple[RoomId, str], int] = {}
+        for room_id, user_id, seq in moves:
+            room = self._rooms.get(room_id)
+            member = None if room is None else room.members.get(user_id)
+            if room is None or member is None:
+                continue
+            if member.row.read_seq < seq <= len(room.log):
+                member.row = member.row._replace(read_seq=seq)
+                member.read_n = room.log[seq - 1].n
+            pointers[room_id, user_id] = member.row.read_seq
+        return pointers
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`. Every language is `simple` here."""
@@ -346,7 +399,9 @@ class MemoryStore(MemoryAccounts):
                     raise LogGap(f"room {entry.room_id}: seq {entry.seq} after {head}")
                 heads[entry.room_id] = entry.seq
 
-    def _append(self, entry: Entry, *, outdated: bool) -> Receipt:
+    def _append(
+        self, entry: Entry, again_at_ms: Mapping[tuple[RoomId, str], int], *, outdated: bool
+    ) -> Receipt:
         room = self._rooms.get(entry.room_id)
         owned = room is not None and entry.epoch == room.epoch
         if room is not None and isinstance(entry, LogEntry) and entry.seq <= len(room.log):
@@ -355,7 +410,7 @@ class MemoryStore(MemoryAccounts):
             return Fenced()
         if isinstance(entry, MemberChange):
             if not outdated:
-                self._change_member(room, entry)
+                self._change_member(room, entry, again_at_ms.get((entry.room_id, entry.user_id)))
             return _STORED
         if entry.cid is not None:
             first = room.cids.setdefault((entry.by, entry.cid), entry)
@@ -372,15 +427,18 @@ class MemoryStore(MemoryAccounts):
             erase(room, seq)
         return _STORED
 
-    def _change_member(self, room: StoredRoom, change: MemberChange) -> None:
-        member = room.members.get(change.user_id)
+    def _change_member(self, room: StoredRoom, change: MemberChange, again_at_ms: int | None) -> None:
+        """Write one; `again_at_ms`: when the user comes back in this batch, who is kept if that is done."""
+        known = room.members.get(change.user_id)
+        if change.role is None and known is not None and known.row.joined_at_ms == again_at_ms:
+            return
         if change.role is None:
             room.members.pop(change.user_id, None)
-        elif member is None:
+        elif known is None:
             row = MemberRow(change.user_id, change.name, change.role, change.at_ms, change.read_seq)
             room.members[change.user_id] = StoredMember(row, change.read_n)
         else:
-            member.row = member.row._replace(name=change.name)
+            known.row = known.row._replace(name=change.name)
         self._index_member(room, change.user_id)
 
     def _index_member(self, room: StoredRoom, user_id: str) -> None:
@@ -397,14 +455,17 @@ class MemoryStore(MemoryAccounts):
 def _membership(room: StoredRoom, user_id: str) -> Membership:
     head = room.log[-1] if room.log else None
     member = room.members[user_id]
+    read_seq = member.row.read_seq
+    following = room.log[read_seq : read_seq + COUNTED_MAX]
+    own = sum(entry.kind == "message" and entry.by == user_id for entry in following)
     return Membership(
         room.row.name,
         room.epoch,
         head.seq if head else 0,
-        head.n if head else 0,
         member.row.role,
-        member.row.read_seq,
-        member.read_n,
+        read_seq,
+        max(0, (head.n if head else 0) - member.read_n - own),
+        room.present.count_mentions(user_id, read_seq),
     )
 
 

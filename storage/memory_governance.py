@@ -2,22 +2,22 @@
 
 import json
 from dataclasses import replace
-from typing import Final, TypedDict, cast
+from typing import Final, Required, TypedDict, cast
 
 from storage.audit_chain import chain_hash
 from storage.memory_room import StoredMember, StoredRoom
 from storage.model import AuditRow, LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
-KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete"})
+KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge", "announce"})
 
 
 class _Data(TypedDict, total=False):
     """What such an event says beside its columns."""
 
-    action: str
+    action: Required[str]
     user: str
-    name: str
-    role: Role | None
+    name: Required[str]
+    role: Required[Role | None]
     reason: str
     until: int
     topic: str
@@ -39,6 +39,8 @@ def govern(room: StoredRoom, entry: LogEntry) -> None:
         action = "delete"
         of = data.get("of", 0)
         target = room.log[of - 1].by if 0 < of <= len(room.log) else None
+    elif entry.kind in {"purge", "announce"}:
+        action = entry.kind
     elif target is None:
         return
     elif entry.kind == "member":

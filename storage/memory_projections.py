@@ -1,4 +1,4 @@
-"""What follows from a room's log, in memory: what the trigger of migration 0004 does in Postgres."""
+"""What follows from a room's log, in memory: as migrations 0004, 0006 and 0007 have it in Postgres."""
 
 import json
 from bisect import bisect_right
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from storage.model import (
+    COUNTED_MAX,
     FoldedMessage,
     LogEntry,
     ReactionCount,
@@ -39,6 +40,7 @@ class Projections:
     _facts: dict[int, _Facts] = field(default_factory=dict)
     _reactions: dict[int, dict[tuple[str, str], ReactionRow]] = field(default_factory=dict)
     _first: dict[tuple[int, str], int] = field(default_factory=dict)  # seq of an emoji's first reaction
+    _mentions: dict[int, tuple[str, set[str]]] = field(default_factory=dict)  # author, and users, by seq
 
     def project(self, entry: LogEntry) -> Sequence[int]:
         """Take in an entry that was stored; the seqs whose texts are to be erased."""
@@ -47,7 +49,10 @@ class Projections:
                 root = self._facts.setdefault(entry.thread, _Facts())
                 root.thread_count += 1
                 root.thread_last = entry.seq
+            self._mention(entry, entry.seq, _fields_of_message(entry))
             return ()
+        if entry.kind == "purge":
+            return self._purge(entry)
         if entry.kind not in {"edit", "delete", "react", "pin", "state"}:
             return ()
         fields = _fields_of(entry)
@@ -64,14 +69,51 @@ class Projections:
         if entry.kind == "edit":
             facts.version = cast("int", fields["version"])
             facts.edits.append(entry.seq)
+            self._mention(entry, seq, fields)
         elif entry.kind == "pin":
             facts.pin_seq = None if fields.get("remove") else entry.seq
         else:
-            facts.delete_seq, facts.pin_seq = entry.seq, None
-            for emoji, _ in self._reactions.pop(seq, {}):
-                self._first.pop((seq, emoji), None)
-            return (seq, *facts.edits)
+            return self._delete(seq, entry.seq)
         return ()
+
+    def _purge(self, entry: LogEntry) -> Sequence[int]:
+        if entry.data is None or not entry.data.startswith("{"):
+            return ()
+        seqs = cast("dict[str, list[int]]", json.loads(entry.data)).get("seqs")
+        gone: list[int] = []
+        for seq in seqs if isinstance(seqs, list) else ():
+            before = self._facts.get(seq, _Facts()).delete_seq
+            gone += self._delete(seq, entry.seq if before is None else before)
+        return gone
+
+    def _delete(self, seq: int, delete_seq: int) -> Sequence[int]:
+        """Take note that a message is gone; the seqs of its texts."""
+        facts = self._facts.setdefault(seq, _Facts())
+        facts.delete_seq, facts.pin_seq = delete_seq, None
+        self._mentions.pop(seq, None)
+        for emoji, _ in self._reactions.pop(seq, {}):
+            self._first.pop((seq, emoji), None)
+        return (seq, *facts.edits)
+
+    def _mention(self, entry: LogEntry, seq: int, fields: dict[str, object]) -> None:
+        """Note whom the message at `seq` mentions; the empty user is everybody."""
+        self._mentions.pop(seq, None)
+        mentions = fields.get("mentions")
+        users = {str(user) for user in mentions} - {entry.by} if isinstance(mentions, list) else set[str]()
+        if fields.get("here") is True:
+            users = {""}
+        if users:
+            self._mentions[seq] = (entry.by, users)
+
+    def count_mentions(self, user_id: str, after: int) -> int:
+        """How many messages of others after a seq mention a user; see `Membership.mentions`."""
+        found = sorted(
+            (user, seq, author)
+            for seq, (author, users) in self._mentions.items()
+            for user in users & {"", user_id}
+            if seq > after
+        )
+        return sum(author != user_id for _, _, author in found[:COUNTED_MAX])
 
     def _set(self, entry: LogEntry, fields: dict[str, object]) -> None:
         key, version = cast("str", fields["key"]), cast("int", fields["version"])
@@ -140,6 +182,12 @@ class Projections:
 
 
 _NEEDED = {"edit": ("version",), "react": ("emoji",), "state": ("key", "version")}
+
+
+def _fields_of_message(entry: LogEntry) -> dict[str, object]:
+    if entry.data is None or not entry.data.startswith("{"):
+        return {}
+    return cast("dict[str, object]", json.loads(entry.data))
 
 
 def _fields_of(entry: LogEntry) -> dict[str, object] | None:

@@ -68,7 +68,7 @@ def mark(alternatives: Sequence[Sequence[Term]], text: str) -> str:
 
 def search(rooms: Mapping[RoomId, StoredRoom], ask: SearchAsk) -> SearchPage | None:
     """See `Store.search`."""
-    readable = [room for room in rooms.values() if _may_read(room, ask.user_id)]
+    readable = [room for room in rooms.values() if _may_read(room, ask)]
     one: StoredRoom | None = None
     if ask.room is not None:
         one = next((room for room in readable if room.row.name == ask.room), None)
@@ -92,8 +92,12 @@ def search(rooms: Mapping[RoomId, StoredRoom], ask: SearchAsk) -> SearchPage | N
     )
 
 
-def _may_read(room: StoredRoom, user_id: str) -> bool:
-    return room.row.kind == "public" or user_id in room.members
+def _may_read(room: StoredRoom, ask: SearchAsk) -> bool:
+    if ask.user_id in room.members:
+        return True
+    ban = room.sanctions.get((ask.user_id, "ban"))
+    is_banned = ban is not None and (ban.until_ms is None or ban.until_ms > ask.now_ms)
+    return room.row.kind == "public" and not is_banned
 
 
 def _hits(room: StoredRoom, alternatives: Sequence[Sequence[Term]]) -> Iterable[SearchHit]:

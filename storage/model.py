@@ -7,7 +7,7 @@ would all be equal, and the common one is made once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, NewType
+from typing import Final, Literal, NamedTuple, NewType
 
 RoomId = NewType("RoomId", int)
 """A room's number inside the database; never shown on the wire."""
@@ -15,6 +15,9 @@ RoomId = NewType("RoomId", int)
 RoomKind = Literal["public", "private", "direct"]
 Role = Literal["owner", "moderator", "member"]
 SanctionKind = Literal["ban", "mute"]
+
+COUNTED_MAX: Final = 200
+"""Rows that are looked at for one number: a welcome must not read a log for somebody who never does."""
 
 
 class LogEntry(NamedTuple):
@@ -135,7 +138,11 @@ class RoomRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRoom:
-    """A room to create; its creator becomes the first member in the same transaction."""
+    """A room to create; its creator becomes the first member in the same transaction.
+
+    Attributes:
+        creator_role: None: nobody becomes a member.
+    """
 
     name: str
     kind: RoomKind
@@ -146,7 +153,7 @@ class NewRoom:
     creator_name: str
     created_at_ms: int
     language: str = "simple"
-    creator_role: Role = "owner"
+    creator_role: Role | None = "owner"
 
 
 class MemberRow(NamedTuple):
@@ -175,6 +182,36 @@ class SanctionRow(NamedTuple):
     until_ms: int | None
     reason: str | None
     seq: int
+
+
+class MessageRange(NamedTuple):
+    """Which of a room's messages are wanted; all conditions hold together.
+
+    Attributes:
+        author: by this user; None: by anybody.
+        since_ms: at this time or later.
+        until_ms: before this time.
+        seqs: among these; None: among all. Not together with times.
+        after: above this seq.
+    """
+
+    author: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    seqs: Sequence[int] | None = None
+    after: int = 0
+
+
+class MessagePage(NamedTuple):
+    """Some of a room's messages.
+
+    Attributes:
+        seqs: in order.
+        next_after: above which there may be more; None: there are none.
+    """
+
+    seqs: Sequence[int]
+    next_after: int | None
 
 
 class AuditRow(NamedTuple):
@@ -208,6 +245,14 @@ class AuditKey(NamedTuple):
 
     at_ms: int
     room_id: int
+    seq: int
+
+
+class PointerMove(NamedTuple):
+    """A read pointer to move: this user has read this room up to `seq`."""
+
+    room_id: RoomId
+    user_id: str
     seq: int
 
 
@@ -369,15 +414,22 @@ class StatePage(NamedTuple):
 
 
 class Membership(NamedTuple):
-    """One room of one user, for the welcome."""
+    """One room of one user, for the welcome.
+
+    Attributes:
+        unread: messages after the read pointer, without the user's own as far as they are among the first
+            `COUNTED_MAX` events; it is one too high for each message that became `void`.
+        mentions: messages of others after the pointer whose present text mentions the user, or everybody;
+            `COUNTED_MAX` at most.
+    """
 
     room: str
     epoch: int
     head_seq: int
-    head_n: int
     role: Role
     read_seq: int
-    read_n: int
+    unread: int
+    mentions: int
 
 
 class MembershipPage(NamedTuple):

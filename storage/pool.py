@@ -9,7 +9,7 @@ import asyncio
 import importlib.util
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple, cast
@@ -61,11 +61,12 @@ _ENDED: Final = _Ended()
 class _Tx:
     """`storage.database.Tx` on one connection of the pool."""
 
-    __slots__ = ("_connection", "ended")
+    __slots__ = ("_connection", "ended", "statements")
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self.ended = False
+        self.statements = 0
 
     def end(self) -> None:
         """Make this handle useless: its connection serves other calls from now on."""
@@ -79,6 +80,7 @@ class _Tx:
         return _translate(error, self._connection)
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        self.statements += 1
         try:
             return await self._connection.fetch(sql, *args)
         except _DRIVER_ERRORS as error:
@@ -88,6 +90,7 @@ class _Tx:
         return [make(*row) for row in await self.fetch(sql, *args)]
 
     async def fetchrow(self, sql: str, *args: object) -> Row | None:
+        self.statements += 1
         try:
             return await self._connection.fetchrow(sql, *args)
         except _DRIVER_ERRORS as error:
@@ -98,6 +101,7 @@ class _Tx:
         return None if row is None else make(*row)
 
     async def fetchval(self, sql: str, *args: object) -> object:
+        self.statements += 1
         try:
             value: object = await self._connection.fetchval(sql, *args)
         except _DRIVER_ERRORS as error:
@@ -111,14 +115,9 @@ class _Tx:
         raise StorageError(f"expected {kind.__name__}, the database gave {type(value).__name__}")
 
     async def execute(self, sql: str, *args: object) -> str:
+        self.statements += 1
         try:
             return await self._connection.execute(sql, *args)
-        except _DRIVER_ERRORS as error:
-            raise self.told(error) from None
-
-    async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        try:
-            await self._connection.executemany(sql, rows)
         except _DRIVER_ERRORS as error:
             raise self.told(error) from None
 
@@ -159,6 +158,7 @@ class _Worker:
         self._running: dict[Call, _Running] = {}
         self._kept: list[_Connection] = []
         self._queued = 0
+        self._statements = 0
         self._discarding: set[asyncio.Task[None]] = set()
         self._token = trio.lowlevel.current_trio_token()
         self._closing = asyncio.Event()
@@ -172,6 +172,10 @@ class _Worker:
     @property
     def interrupt_bound_s(self) -> float:
         return self._grace_s + 1.0
+
+    @property
+    def statements(self) -> int:
+        return self._statements
 
     def sizes(self) -> tuple[int, int]:
         return self._pool.get_size(), self._pool.get_idle_size() + len(self._kept)
@@ -262,6 +266,7 @@ class _Worker:
                 result = await call.fn(tx)
             else:
                 snapshot = call.mode == "snapshot"
+                tx.statements += 2  # its begin and its end
                 async with connection.transaction(
                     isolation="repeatable_read" if snapshot else None, readonly=snapshot
                 ):
@@ -271,6 +276,7 @@ class _Worker:
             raise tx.told(error) from None
         finally:
             tx.end()
+            self._statements += tx.statements
             if not (done and self._keep(connection)):
                 await self._release(connection)  # noqa: ASYNC102  asyncio, bounded
         return result

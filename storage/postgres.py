@@ -5,9 +5,9 @@ from typing import cast
 
 import trio
 
-from storage import audit, projections, rooms, search_index
+from storage import audit, messages, projections, rooms, search_index
 from storage.append import append_carefully, append_regular, park
-from storage.database import Database, Tx
+from storage.database import Database, DatabaseStatistics, Tx
 from storage.errors import Conflict, Unavailable
 from storage.history import find_cids, read_history
 from storage.model import (
@@ -21,8 +21,11 @@ from storage.model import (
     LogEntry,
     MemberRow,
     MembershipPage,
+    MessagePage,
+    MessageRange,
     NewRoom,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     RoomId,
@@ -63,6 +66,11 @@ class PostgresStore(PostgresAccounts):
         super().__init__(database, write_timeout_s=write_timeout_s, read_timeout_s=read_timeout_s)
         self._writes = database if writes is None else writes
         self._activations = trio.Semaphore(max_activations)
+
+    def statistics(self) -> DatabaseStatistics:
+        """The figures of this moment, of both databases together."""
+        own = self._database.statistics()
+        return own if self._writes is self._database else own.plus(self._writes.statistics())
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:
         """See `Store.append`."""
@@ -155,6 +163,16 @@ class PostgresStore(PostgresAccounts):
         """See `Store.find_cids`."""
         return await self._database.read(find_cids, room_id, user_id, cids, timeout_s=self._read_s)
 
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        return await self._database.read(rooms.list_sanctions, room_id, timeout_s=self._read_s)
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """See `Store.find_messages`."""
+        return await self._database.read(
+            messages.find_messages, room_id, wanted, limit, timeout_s=self._read_s
+        )
+
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
@@ -165,11 +183,11 @@ class PostgresStore(PostgresAccounts):
         """See `Store.read_audit`."""
         return await self._database.read(audit.read_audit, room_id, after, limit, timeout_s=self._read_s)
 
-    async def list_sanctions(
+    async def user_sanctions(
         self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
     ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
-        """See `Store.list_sanctions`."""
-        return await self._database.read(rooms.list_sanctions, user_id, after, limit, timeout_s=self._read_s)
+        """See `Store.user_sanctions`."""
+        return await self._database.read(rooms.user_sanctions, user_id, after, limit, timeout_s=self._read_s)
 
     async def list_rooms(
         self, *, after: str | None, limit: int, all_kinds: bool = False
@@ -186,6 +204,12 @@ class PostgresStore(PostgresAccounts):
     ) -> Mapping[str, MembershipPage]:
         """See `Store.memberships`."""
         return await self._database.read(rooms.memberships, user_ids, after, limit, timeout_s=self._read_s)
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        if not moves:
+            return {}
+        return await self._database.read(rooms.move_pointers, moves, timeout_s=self._write_s)
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from storage.database import Tx
-from storage.history import ENTRY_COLUMNS, NO_BOUND, read_history
+from storage.history import ENTRY_COLUMNS, read_history
 from storage.model import (
     FoldedMessage,
     FoldedPage,
@@ -22,6 +22,7 @@ from storage.model import (
     StatePage,
     StateRow,
 )
+from storage.page import NO_BOUND
 
 _DURABLE: Final = "coalesce((SELECT seq FROM log WHERE room_id = $1 ORDER BY seq DESC LIMIT 1), 0)"
 _LOG_COLUMNS: Final = ", ".join(f"l.{column}" for column in ENTRY_COLUMNS.split(", "))

@@ -8,6 +8,7 @@ from storage.epochs import add_epoch
 from storage.errors import Conflict
 from storage.history import ENTRY_COLUMNS
 from storage.model import (
+    COUNTED_MAX,
     Activation,
     EpochStart,
     LogEntry,
@@ -15,6 +16,7 @@ from storage.model import (
     Membership,
     MembershipPage,
     NewRoom,
+    PointerMove,
     Role,
     RoomId,
     RoomKind,
@@ -79,10 +81,11 @@ LIST_MEMBERS: Final = """
 SELECT user_id, name, role, joined_at_ms, read_seq FROM members
 WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3
 """
-# One index scan a user for the page, then one look-up a room for its epoch and one for its head.
-MEMBERSHIPS: Final = """
-SELECT u.user_id, m.room_name, r.epoch, coalesce(head.seq, 0), coalesce(head.n, 0),
-    m.role, m.read_seq, m.read_n
+# One index scan a user for the page; then, a room, one look-up for its epoch, one for its head, and two short
+# scans of indexes alone for what is counted after the pointer, each bounded before it is filtered.
+MEMBERSHIPS: Final = f"""
+SELECT u.user_id, m.room_name, r.epoch, coalesce(head.seq, 0), m.role, m.read_seq,
+    greatest(0, coalesce(head.n, 0) - m.read_n - own.count), mentioned.count
 FROM unnest($1::text[]) AS u (user_id)
 CROSS JOIN LATERAL (
     SELECT room_id, room_name, role, read_seq, read_n FROM members
@@ -92,7 +95,40 @@ JOIN rooms r ON r.id = m.room_id
 LEFT JOIN LATERAL (
     SELECT seq, n FROM log WHERE room_id = m.room_id ORDER BY seq DESC LIMIT 1
 ) AS head ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE author = u.user_id AND kind = 'message') FROM (
+        SELECT author, kind FROM log WHERE room_id = m.room_id AND seq > m.read_seq
+        ORDER BY seq LIMIT {COUNTED_MAX}
+    ) AS event
+) AS own
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE author <> u.user_id) FROM (
+        SELECT author FROM mentions
+        WHERE room_id = m.room_id AND user_id = ANY (ARRAY['', u.user_id]) AND seq > m.read_seq
+        LIMIT {COUNTED_MAX}
+    ) AS mention
+) AS mentioned
 ORDER BY u.user_id, m.room_name
+"""  # noqa: S608  constants only
+# Locks members alone, and waits for none of them: a membership that is being changed at this moment is passed
+# over, so that no order of locks can end in a deadlock. A pointer that is far enough is not written.
+MOVE_POINTERS: Final = """
+WITH held AS MATERIALIZED (
+    SELECT m.room_id, m.user_id, m.read_seq, coalesce(l.seq, 0) AS seq, coalesce(l.n, 0) AS n
+    FROM (
+        SELECT unnest($1::int8[]) AS room_id, unnest($2::text[]) AS user_id, unnest($3::int8[]) AS seq
+    ) AS move
+    JOIN members m ON m.room_id = move.room_id AND m.user_id = move.user_id
+    LEFT JOIN LATERAL (
+        SELECT seq, n FROM log WHERE room_id = move.room_id AND seq = move.seq LIMIT 1
+    ) AS l ON true
+    FOR NO KEY UPDATE OF m SKIP LOCKED
+), moved AS (
+    UPDATE members m SET read_seq = held.seq, read_n = held.n
+    FROM held
+    WHERE m.room_id = held.room_id AND m.user_id = held.user_id AND m.read_seq < held.seq
+)
+SELECT room_id, user_id, greatest(read_seq, seq) FROM held
 """
 
 
@@ -116,15 +152,16 @@ async def create_room(tx: Tx, room: NewRoom) -> RoomRow:
     )
     if row is None:
         raise Conflict(f"a room {room.name!r} exists already")
-    await tx.execute(
-        INSERT_CREATOR,
-        row,
-        room.created_by,
-        room.creator_name,
-        room.created_at_ms,
-        room.name,
-        room.creator_role,
-    )
+    if room.creator_role is not None:
+        await tx.execute(
+            INSERT_CREATOR,
+            row,
+            room.created_by,
+            room.creator_name,
+            room.created_at_ms,
+            room.name,
+            room.creator_role,
+        )
     return RoomRow(
         room_id=row,
         name=room.name,
@@ -153,7 +190,7 @@ async def list_rooms(
     return await tx.fetch_as(_room, LIST_ALL_ROOMS if all_kinds else LIST_ROOMS, after or "", limit)
 
 
-async def list_sanctions(
+async def user_sanctions(
     tx: Tx, user_id: str, after: tuple[RoomId, str] | None, limit: int
 ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
     """What a user may not do, by room and kind."""
@@ -180,7 +217,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     await tx.execute(WRITE_EPOCH, room_id, *start, at_ms, [epoch for epoch, _ in epochs])
     members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
     state = await tx.fetch_as(StateRow, ALL_STATE, room_id)
-    sanctions = await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
+    sanctions = await list_sanctions(tx, room_id)
     return Activation(
         room=room,
         epoch=epoch,
@@ -193,6 +230,11 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
         state=state,
         sanctions=sanctions,
     )
+
+
+async def list_sanctions(tx: Tx, room_id: RoomId) -> Sequence[SanctionRow]:
+    """A room's sanctions, ended ones included, by user."""
+    return await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
 
 
 async def list_members(tx: Tx, room_id: RoomId, after: str | None, limit: int) -> Sequence[MemberRow]:
@@ -211,6 +253,12 @@ async def memberships(
     ):
         rooms[user_id].append(membership)
     return {user_id: membership_page(found, limit) for user_id, found in rooms.items()}
+
+
+async def move_pointers(tx: Tx, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+    """Move read pointers in one statement, which is its own transaction; see `Store.move_pointers`."""
+    pointers = await tx.fetch_as(PointerMove, MOVE_POINTERS, *zip(*moves, strict=True))
+    return {(room_id, user_id): seq for room_id, user_id, seq in pointers}
 
 
 def membership_page(found: Sequence[Membership], limit: int) -> MembershipPage:
@@ -277,6 +325,6 @@ def _owned(
 
 
 def _membership(
-    user_id: str, room: str, epoch: int, head_seq: int, head_n: int, role: Role, read_seq: int, read_n: int
+    user_id: str, room: str, epoch: int, head_seq: int, role: Role, read_seq: int, unread: int, mentions: int
 ) -> tuple[str, Membership]:
-    return user_id, Membership(room, epoch, head_seq, head_n, role, read_seq, read_n)
+    return user_id, Membership(room, epoch, head_seq, role, read_seq, unread, mentions)

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from storage.database import Tx
 from storage.errors import TooSlow
 from storage.fragments import START, STOP, pieces
-from storage.history import NO_BOUND
 from storage.model import RoomId
+from storage.page import NO_BOUND
 from storage.search_model import SearchAsk, SearchHit, SearchKey, SearchPage
 from storage.search_tags import SMALL_ROOM_EVENTS, language_tag, next_window, room_tag, windows
 
@@ -30,7 +30,13 @@ SELECT r.id, r.language, coalesce(p.indexed_seq, 0), coalesce(p.at_ms, 0),
     coalesce((SELECT seq FROM log WHERE room_id = r.id ORDER BY seq DESC LIMIT 1), 0)
 FROM rooms r LEFT JOIN search_positions p ON p.room_id = r.id
 WHERE r.name = $1
-    AND (r.kind = 'public' OR EXISTS (SELECT FROM members m WHERE m.room_id = r.id AND m.user_id = $2))
+    AND (
+        EXISTS (SELECT FROM members m WHERE m.room_id = r.id AND m.user_id = $2)
+        OR r.kind = 'public' AND NOT EXISTS (
+            SELECT FROM sanctions s WHERE s.room_id = r.id AND s.user_id = $2 AND s.kind = 'ban'
+                AND (s.until_ms IS NULL OR s.until_ms > $3)
+        )
+    )
 """
 
 NEWEST: Final = "SELECT at_ms FROM search_positions ORDER BY at_ms DESC LIMIT 1"
@@ -64,8 +70,11 @@ FROM search_messages m
 WHERE m.tsv @@ $1::text::tsquery
     AND (m.at_ms, m.room_id, m.seq) < ($2, $3, $4) AND m.at_ms >= $5
     AND (
-        SELECT r.kind = 'public'
-            OR EXISTS (SELECT FROM members WHERE members.room_id = r.id AND members.user_id = $6)
+        SELECT EXISTS (SELECT FROM members WHERE members.room_id = r.id AND members.user_id = $6)
+            OR r.kind = 'public' AND NOT EXISTS (
+                SELECT FROM sanctions s WHERE s.room_id = r.id AND s.user_id = $6 AND s.kind = 'ban'
+                    AND (s.until_ms IS NULL OR s.until_ms > $8)
+            )
         FROM rooms r WHERE r.id = m.room_id
     )
 ORDER BY m.at_ms DESC, m.room_id DESC, m.seq DESC
@@ -139,7 +148,7 @@ async def search(tx: Tx, ask: SearchAsk) -> SearchPage | None:
 
 async def _scope(tx: Tx, ask: SearchAsk) -> _Scope | None:
     if ask.room is not None:
-        return await tx.fetchrow_as(_one_room, READABLE_ROOM, ask.room, ask.user_id)
+        return await tx.fetchrow_as(_one_room, READABLE_ROOM, ask.room, ask.user_id, ask.now_ms)
     newest_ms = await tx.fetchrow_as(int, NEWEST) or 0
     languages = await tx.fetch_as(str, LANGUAGES_IN_USE)
     return _Scope(None, None, None, newest_ms, languages)
@@ -178,7 +187,9 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s:
             raise TooSlow("the search takes too long")
         look = looks[place]
         query = words if look.tags is None else f"{words} & {look.tags}"
-        hits = await tx.fetch_as(_Found, FIND, query, *upper, look.low_ms, ask.user_id, wanted - len(found))
+        hits = await tx.fetch_as(
+            _Found, FIND, query, *upper, look.low_ms, ask.user_id, wanted - len(found), ask.now_ms
+        )
         found += hits
         if len(found) >= wanted or look.tags is None:
             break

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeGuard, cast
 
 from storage.model import RoomId
 from storage.search_model import IndexStep
@@ -51,6 +51,12 @@ def fold_events(events: Iterable[Event]) -> Changes:
                         unreadable.append((event.room_id, event.seq))
                 else:
                     last[event.room_id, target] = event.seq if event.kind == "edit" else None
+            case "purge":
+                purged = purged_by(event)
+                if purged is None:
+                    unreadable.append((event.room_id, event.seq))
+                for seq in purged or ():
+                    last[event.room_id, seq] = None
             case _:
                 pass
     return Changes(
@@ -62,12 +68,26 @@ def fold_events(events: Iterable[Event]) -> Changes:
 
 def target_of(event: Event) -> int | None:
     """The seq that an event is about (`of` in its data); None when it does not say."""
+    of = _fields_of(event).get("of")
+    return of if _is_seq(of) else None
+
+
+def purged_by(event: Event) -> Sequence[int] | None:
+    """The seqs of the messages that a purge deletes; None when it does not say."""
+    seqs = _fields_of(event).get("seqs")
+    return [seq for seq in cast("list[object]", seqs) if _is_seq(seq)] if isinstance(seqs, list) else None
+
+
+def _fields_of(event: Event) -> Mapping[str, object]:
     try:
         data: object = json.loads(event.data or "")
     except ValueError:
-        return None
-    of = cast("dict[str, object]", data).get("of") if isinstance(data, dict) else None
-    return of if isinstance(of, int) and not isinstance(of, bool) and 0 < of <= _MAX_SEQ else None
+        return {}
+    return cast("dict[str, object]", data) if isinstance(data, dict) else {}
+
+
+def _is_seq(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_SEQ
 
 
 def step_of(

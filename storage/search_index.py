@@ -29,7 +29,7 @@ READ_EVENTS: Final = """
 SELECT p.room_id, l.seq, l.at_ms, l.kind, l.data
 FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS p (room_id, indexed_seq, i)
 CROSS JOIN LATERAL (
-    SELECT seq, at_ms, kind, CASE WHEN kind IN ('edit', 'delete', 'void') THEN data END AS data
+    SELECT seq, at_ms, kind, CASE WHEN kind IN ('edit', 'delete', 'purge', 'void') THEN data END AS data
     FROM log WHERE room_id = p.room_id AND seq > p.indexed_seq ORDER BY seq LIMIT $3
 ) AS l
 ORDER BY p.i, l.seq

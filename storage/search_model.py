@@ -54,10 +54,12 @@ class SearchAsk:
         room: in this room alone; None: in all public rooms and those of the user.
         before: only hits after this one in the order, that is older ones.
         limit: hits at most, from 1.
+        now_ms: the present: who is banned from a room until later finds nothing there.
     """
 
     user_id: str
     query: str
+    now_ms: int
     room: str | None = None
     before: SearchKey | None = None
     limit: int

@@ -19,8 +19,11 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessagePage,
+    MessageRange,
     NewRoom,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     RoomId,
@@ -131,6 +134,17 @@ class Store(AccountStore, Protocol):
         """The shared state by key, those after `after`, or one key."""
         ...
 
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """All that is imposed in a room, ended ones included, by user."""
+        ...
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """Seqs of a room's messages that were not deleted, in order: `limit` of them at most.
+
+        A page may hold few or none and still have another after it: so many events are looked at for one.
+        """
+        ...
+
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
@@ -144,7 +158,7 @@ class Store(AccountStore, Protocol):
         """The same of one room, the oldest first, those after a seq: to follow the chain of hashes."""
         ...
 
-    async def list_sanctions(
+    async def user_sanctions(
         self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
     ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
         """What a user may not do, with the rooms' names, by room and kind, those after `after`.
@@ -167,6 +181,17 @@ class Store(AccountStore, Protocol):
         self, user_ids: Sequence[str], *, after: str | None, limit: int
     ) -> Mapping[str, MembershipPage]:
         """The rooms of each user by name, at most `limit` a user, in one query for all of them."""
+        ...
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """Move read pointers forward, never back, all of them or none; where they are now, by room and user.
+
+        A pointer that is there or further stays. A seq that is not stored moves nothing. Who is no member, or
+        whose membership is being changed at this moment, is left out. May be repeated.
+
+        Args:
+            moves: one at most for each room and user.
+        """
         ...
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:

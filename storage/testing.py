@@ -18,9 +18,12 @@ from storage.model import (
     KnownCid,
     MemberRow,
     MembershipPage,
+    MessagePage,
+    MessageRange,
     NewRoom,
     NewUser,
     PinPage,
+    PointerMove,
     ReactionRow,
     Receipt,
     Revocation,
@@ -152,6 +155,16 @@ class FaultyStore:
         """See `Store.find_cids`."""
         return await self._call("find_cids", lambda: self.store.find_cids(room_id, user_id, cids))
 
+    async def list_sanctions(self, room_id: RoomId) -> Sequence[SanctionRow]:
+        """See `Store.list_sanctions`."""
+        return await self._call("list_sanctions", lambda: self.store.list_sanctions(room_id))
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """See `Store.find_messages`."""
+        return await self._call(
+            "find_messages", lambda: self.store.find_messages(room_id, wanted, limit=limit)
+        )
+
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
@@ -166,12 +179,12 @@ class FaultyStore:
             "read_audit", lambda: self.store.read_audit(room_id, after=after, limit=limit)
         )
 
-    async def list_sanctions(
+    async def user_sanctions(
         self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
     ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
-        """See `Store.list_sanctions`."""
+        """See `Store.user_sanctions`."""
         return await self._call(
-            "list_sanctions", lambda: self.store.list_sanctions(user_id, after=after, limit=limit)
+            "user_sanctions", lambda: self.store.user_sanctions(user_id, after=after, limit=limit)
         )
 
     async def list_rooms(
@@ -195,6 +208,10 @@ class FaultyStore:
         return await self._call(
             "memberships", lambda: self.store.memberships(user_ids, after=after, limit=limit)
         )
+
+    async def move_pointers(self, moves: Sequence[PointerMove]) -> Mapping[tuple[RoomId, str], int]:
+        """See `Store.move_pointers`."""
+        return await self._call("move_pointers", lambda: self.store.move_pointers(moves))
 
     async def find_tokens(self, hashes: Sequence[bytes], *, at_ms: int) -> Mapping[bytes, TokenRow]:
         """See `Store.find_tokens`."""

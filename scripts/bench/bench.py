@@ -7,13 +7,19 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from scripts.bench.asking_runs import AskingRuns
 from scripts.bench.budgets import (
+    ASKING,
+    EDIT,
     FANOUT,
     HISTORY,
     LADDER,
     PAIRS,
+    PRESENCE,
     SEARCH,
     START,
+    TYPING,
+    WELCOME,
     WORKLOADS,
     Workload,
     at_rate,
@@ -65,6 +71,7 @@ class Bench:
         options: what to measure.
         client: the measuring client.
         dsn: a Postgres for all servers that are measured, one after another.
+        postgres_pid: its first process, whose CPU is read.
         directory: for files of this run.
         connections_max: how many the machine allows.
 
@@ -75,11 +82,19 @@ class Bench:
     """
 
     def __init__(
-        self, options: Options, client: Client, dsn: str, *, directory: Path, connections_max: int
+        self,
+        options: Options,
+        client: Client,
+        dsn: str,
+        *,
+        postgres_pid: int,
+        directory: Path,
+        connections_max: int,
     ) -> None:
         self._options = options
         self._client = client
         self._dsn = dsn
+        self._postgres_pid = postgres_pid
         self._directory = directory
         self._connections_max = min(connections_max, options.connections_max)
         self._runs = 0
@@ -96,6 +111,10 @@ class Bench:
             if workload.name in self._options.names:
                 for encoding in self._options.encodings:
                     await self._workload(workload, encoding)
+        for name in ASKING:
+            if name in self._options.names:
+                for encoding in self._options.encodings:
+                    await self._asking(name, encoding)
         if HISTORY in self._options.names:
             await self._history()
         if SEARCH in self._options.names:
@@ -172,8 +191,7 @@ class Bench:
         return measured
 
     async def _measure(self, target: Target, script: bytes, workload: Workload, seconds: float) -> Measured:
-        if self._options.nice is not None:
-            favour(os.getpid(), self._options.nice)
+        self._favour()
         pace = Pace(
             rate=workload.rate,
             window=workload.window,
@@ -182,6 +200,32 @@ class Bench:
             measure_s=seconds,
         )
         return await self._client.run(target, script, pace, cores=self._options.cores)
+
+    async def _asking(self, name: str, encoding: str) -> None:
+        titles = {workload.name: workload.title for workload in (PRESENCE, TYPING, EDIT, WELCOME)}
+        print(f"\n{titles[name]}, {encoding}", flush=True)
+        runs = AskingRuns(
+            self._client,
+            self._dsn,
+            postgres_pid=self._postgres_pid,
+            cores=self._options.cores,
+            seconds=self._options.seconds,
+            connections_max=self._connections_max,
+            before_run=self._favour,
+            tell=self._tell_asking,
+        )
+        try:
+            await runs.case(name)(encoding)
+        except BenchError as error:
+            self._fail(f"{name} {encoding}", error)
+
+    def _tell_asking(self, name: str, lines: Sequence[Line], measured: Sequence[Measured]) -> None:
+        for number, run in enumerate(measured):
+            self._tell(f"{name} {number}", lines if number == len(measured) - 1 else (), run)
+
+    def _favour(self) -> None:
+        if self._options.nice is not None:
+            favour(os.getpid(), self._options.nice)
 
     async def _history(self) -> None:
         rows = self._options.history_rows

@@ -63,10 +63,61 @@ CROWD: Final = Workload(
     settle_s=2.0,
 )
 WORKLOADS: Final = (FANOUT, FANOUT_FULL, PAIRS, CROWD)
+PRESENCE: Final = Workload(
+    name="presence",
+    title="presence: 10,000 users of one room, 200 of them watch it, 50 change a second",
+    rooms=1,
+    per_room=10_000,
+    rate=50,
+    window=128,
+    settle_s=8.0,
+)
+PRESENCE_WATCHERS: Final = 200
+TYPING: Final = Workload(
+    name="typing",
+    title="typing: 1,000 users of one room, each a notice in 3 s (nobody is told above 100)",
+    rooms=1,
+    per_room=1_000,
+    rate=1_000 / 3,
+    settle_s=2.0,
+    scale=2.0,
+)
+TYPING_TOLD: Final = Workload(
+    name="typing",
+    title="typing: 100 users of one room, each a notice in 3 s, who are told",
+    rooms=1,
+    per_room=100,
+    rate=100 / 3,
+    settle_s=2.0,
+    scale=2.0,
+)
+EDIT: Final = Workload(
+    name="edit",
+    title="250 rooms of two: 2,000 messages a second, then 2,000 edits",
+    rooms=250,
+    per_room=2,
+    rate=2_000,
+    # One after the other, so that everybody knows the seq of the message that is edited.
+    window=1,
+)
+WELCOME: Final = Workload(
+    name="welcome",
+    title="welcome: users with 200 rooms each come in, one at a time",
+    rooms=1,
+    per_room=300,
+    rate=0,
+    window=1,
+    settle_s=0.0,
+)
+WELCOME_ROOMS: Final = 200
+WELCOME_USERS: Final = 30
+"""A user has ten sessions at most."""
 HISTORY: Final = "history"
 SEARCH: Final = "search"
 START: Final = "start"
-NAMES: Final = (*(workload.name for workload in WORKLOADS), HISTORY, SEARCH, START)
+ASKING: Final = (PRESENCE.name, TYPING.name, EDIT.name, WELCOME.name)
+"""Workloads of requests that are no messages, or not only."""
+NAMES: Final = (*(workload.name for workload in WORKLOADS), *ASKING, HISTORY, SEARCH, START)
 HISTORY_ROWS: Final = 1_000_000
 """Messages in the room whose history is read, and in all rooms that are searched."""
 LADDER: Final = (0.75, 0.5, 0.35, 0.25)
@@ -95,6 +146,12 @@ HISTORY_P99_MS: Final = Budget(limit=5)
 FIRST_START_S: Final = Budget(limit=1)
 WARM_START_S: Final = Budget(limit=0.3)
 SEARCH_P99_MS: Final = Budget(limit=30)
+PRESENCE_CORE: Final = Budget(limit=20)
+DIFFS_A_WATCHER: Final = Budget(limit=1)
+TYPING_CORE: Final = Budget(limit=1)
+EDIT_TO_SEND: Final = Budget(limit=1)
+WELCOME_P99_MS: Final = Budget(limit=20)
+WELCOME_QUERIES: Final = Budget(limit=2)
 
 
 def at_rate(workload: Workload, rate: float) -> Workload:

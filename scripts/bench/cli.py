@@ -41,7 +41,16 @@ async def _bench(options: Options) -> None:
         if client.name != C_CLIENT:
             print("  no C compiler: the client is in Python, and may limit the throughput")
         async with open_embedded(directory / "data") as postgres:
-            bench = Bench(options, client, postgres.dsn, directory=directory, connections_max=possible)
+            if postgres.pid is None:
+                raise BenchError("Postgres has ended")
+            bench = Bench(
+                options,
+                client,
+                postgres.dsn,
+                postgres_pid=postgres.pid,
+                directory=directory,
+                connections_max=possible,
+            )
             try:
                 await bench.run()
             finally:

@@ -22,6 +22,8 @@ BODY_BYTES: Final = 85
 """Of every message: what people write."""
 UPGRADED: Final = b"HTTP/1.1 101"
 """In the answer to a handshake."""
+CID: Final = "0" * CID_DIGITS
+"""An idempotency key whose digits are patched."""
 _HELLO_ID: Final = 1
 _JOIN_ID: Final = 2
 _MASK: Final = b"\x5a\xc3\x96\x3c"
@@ -50,6 +52,12 @@ PLAIN: Final = Dialect(id_kind=IdKind.NONE, seq_kind=SeqKind.NONE, ok_mark=b"", 
 """Of a server that gives every frame to everybody and answers nothing."""
 
 _CODECS: Final[Mapping[str, Codec]] = {"msgpack": MSGPACK, "json": JSON}
+
+
+def request_frame(encoding: str, envelope: Mapping[str, object]) -> bytes:
+    """A request of Parley's as a whole frame."""
+    codec = _CODECS[encoding]
+    return client_frame(codec.encode(envelope), text=codec.is_text)
 
 
 def client_frame(payload: bytes, *, text: bool) -> bytes:
@@ -89,14 +97,9 @@ def parley_connection(encoding: str, *, greeting: bytes, index: int, room: int, 
         room: the room's number; part of its name.
         prefix: of room names, new for every run against the same database.
     """
-    codec = _CODECS[encoding]
     name = f"{prefix}-{room}"
-
-    def frame(envelope: dict[str, object]) -> bytes:
-        return client_frame(codec.encode(envelope), text=codec.is_text)
-
-    hello = frame({"t": "hello", "id": _HELLO_ID, "guest": f"bench {index}"})
-    join = frame({"t": "join", "id": _JOIN_ID, "room": name, "create": True, "limit": 1})
+    hello = request_frame(encoding, {"t": "hello", "id": _HELLO_ID, "guest": f"bench {index}"})
+    join = request_frame(encoding, {"t": "join", "id": _JOIN_ID, "room": name, "create": True, "limit": 1})
     return Connection(
         room=room,
         steps=(
@@ -104,7 +107,7 @@ def parley_connection(encoding: str, *, greeting: bytes, index: int, room: int, 
             Step(sent=hello, mark=b"welcome"),
             Step(sent=join, mark=b"snapshot"),
         ),
-        send=_send_frame(codec, name),
+        send=request_to_send(encoding, "send", room=name, cid=CID, body=message_body()),
     )
 
 
@@ -133,7 +136,7 @@ def frame_to_send(
     """The frame of a message.
 
     Args:
-        payload: with a body in it, from `message_body`.
+        payload: with a body in it from `message_body`, or with none: then no time is patched in.
         text: the opcode, TEXT or BINARY.
         id_at: where in the payload the id is; None: nowhere.
         cid_at: the same for the idempotency key.
@@ -142,21 +145,28 @@ def frame_to_send(
     start = len(frame) - len(payload)
     return SendFrame(
         frame=frame,
-        time_at=start + payload.index(TIME_MARK) + len(TIME_MARK),
+        time_at=NONE if TIME_MARK not in payload else start + payload.index(TIME_MARK) + len(TIME_MARK),
         cid_at=NONE if cid_at is None else start + cid_at,
         id_at=NONE if id_at is None else start + id_at,
         mask_at=start - len(_MASK),
     )
 
 
-def _send_frame(codec: Codec, room: str) -> SendFrame:
-    cid = "0" * CID_DIGITS
-    payload = codec.encode({"t": "send", "id": FIRST_ID, "room": room, "cid": cid, "body": message_body()})
+def request_to_send(encoding: str, t: str, **fields: object) -> SendFrame:
+    """The frame of a request of Parley's.
+
+    Args:
+        encoding: "msgpack" or "json".
+        t: of the request.
+        fields: the others; a `cid` is `CID`, to be patched.
+    """
+    codec = _CODECS[encoding]
+    payload = codec.encode({"t": t, "id": FIRST_ID, **fields})
     id_mark = b'"id":' if codec.is_text else b"\xa2id\xce"
     cid_mark = b'"cid":"' if codec.is_text else bytes((0xA3,)) + b"cid" + bytes((0xA0 | CID_DIGITS,))
     return frame_to_send(
         payload,
         text=codec.is_text,
         id_at=payload.index(id_mark) + len(id_mark),
-        cid_at=payload.index(cid_mark) + len(cid_mark),
+        cid_at=None if "cid" not in fields else payload.index(cid_mark) + len(cid_mark),
     )

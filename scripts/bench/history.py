@@ -10,8 +10,9 @@ import trio
 
 from storage import PostgresStore, migrate, open_database
 from storage.database import Tx
-from storage.history import PAGE_AFTER, PAGE_AROUND, PAGE_BEFORE, around_limits
+from storage.history import PAGE_AFTER, PAGE_AROUND, PAGE_BEFORE
 from storage.model import RoomId
+from storage.page import around_limits
 
 _ROOM: Final = "bench-history"
 PAGE: Final = 50

@@ -17,6 +17,15 @@ def read_buckets(text: str, name: str) -> Mapping[float, float]:
     return buckets
 
 
+def read_value(text: str, name: str) -> float:
+    """A counter's or gauge's value, of all its labels together; 0.0 where there is none."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith((f"{name} ", f"{name}{{"))
+    )
+
+
 def longest(before: str, after: str, name: str) -> float | None:
     """The bound that none of a histogram's observations between two scrapes exceeded; None: there were none.
 

@@ -178,4 +178,6 @@ def _draw(rng: Random) -> tuple[str, SearchAsk]:
         at_ms = _BEGIN_MS + rng.randrange(_DAYS_MS)
         before = SearchKey(at_ms, room or f"{_LARGE}-0", 1)
     where = "all rooms" if room is None else "the large room" if room == f"{_LARGE}-0" else "a small room"
-    return f"{kind}, {where}", SearchAsk(user_id=_ASKER, query=query, room=room, before=before, limit=PAGE)
+    return f"{kind}, {where}", SearchAsk(
+        user_id=_ASKER, query=query, now_ms=0, room=room, before=before, limit=PAGE
+    )

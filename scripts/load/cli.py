@@ -22,7 +22,7 @@ from scripts.load.errors import LoadError
 from scripts.load.files import is_same_file, main_compare, main_report, write_page
 from scripts.load.find import find_capacity as search_capacity
 from scripts.load.lines import Lines
-from scripts.load.observer import Observer, Scrape, no_scrape
+from scripts.load.observer import NO_SCRAPE, Observer, Scrape
 from scripts.load.options import PROCESSES_MAX, Choice, builtin_names, check_url, load_choice, read_tokens
 from scripts.load.record import RunRecord, dump_record
 from scripts.load.report import render_html
@@ -193,11 +193,11 @@ async def open_target(
 ) -> AsyncGenerator[tuple[str, Scrape]]:
     """The server that is meant, the one at the address or one of our own, and how to ask it how it is."""
     if url is not None:
-        yield url, no_scrape if scraper is None else scraper.tick
+        yield url, scraper or NO_SCRAPE
     else:
         say("starting a server")
         async with open_own_server(core=server_cpu) as server:
-            yield server.url, (scraper or Scraper(server.metrics_url, pid=server.pid)).tick
+            yield server.url, scraper or Scraper(server.metrics_url, pid=server.pid)
 
 
 def _scraper(url: str) -> Scraper:

@@ -15,7 +15,7 @@ from scripts.load.checks import RoomChecks, Stored
 from scripts.load.errors import RunFailed, ServerUnusable
 from scripts.load.machine import describe_machine
 from scripts.load.meter import NS
-from scripts.load.observer import Observer, Scrape, no_scrape
+from scripts.load.observer import NO_SCRAPE, Observer, Scrape
 from scripts.load.presence_compare import compare_presence
 from scripts.load.record import FORMAT, RunRecord, ServerTick, Violation
 from scripts.load.reports import (
@@ -36,6 +36,7 @@ from scripts.load.sockets import check_files
 from scripts.load.tally import Tally
 from scripts.load.verify import check_server, open_checker, read_histories
 from scripts.load.witness import Witness
+from scripts.load.words import plural
 from scripts.load.workers import Workers, open_workers
 
 READY_S: Final = 60.0
@@ -71,7 +72,7 @@ class RunSettings:
     url: str
     processes: int = 1
     tokens: Sequence[str] = ()
-    scrape: Scrape = no_scrape
+    scrape: Scrape = NO_SCRAPE
 
 
 class Coordinator:
@@ -106,6 +107,8 @@ class Coordinator:
         self._failure = ""
         self._ready = 0
         self._server_tick: ServerTick | None = None
+        self._unanswered_scrapes = 0
+        self._scrape_problem = ""
         self._presence: list[PresenceReport] = []
         self._room_reports: list[RoomReport] = []
         self._done = 0
@@ -129,6 +132,9 @@ class Coordinator:
         scenario, settings = self._scenario, self._settings
         check_files(scenario.users, self._processes)
         self._say(f"{settings.url} is {await check_server(settings.url, self._token)}")
+        await self._ask_server()
+        if self._scrape_problem:
+            self._say(f"its figures are missing: {self._scrape_problem}")
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         assignments = [
             Assignment(
@@ -153,6 +159,11 @@ class Coordinator:
                 nursery.cancel_scope.cancel()
         record = self._record(started_at)
         self._observer.finished(record)
+        if self._unanswered_scrapes:
+            self._say(
+                f"the server's figures were missing {plural(self._unanswered_scrapes, 'time')}, "
+                f"in the end because of this: {self._scrape_problem}"
+            )
         return record
 
     @property
@@ -309,9 +320,18 @@ class Coordinator:
 
     async def _scrape(self) -> None:
         while True:
-            with trio.move_on_after(SCRAPE_S):
-                self._server_tick = await self._settings.scrape()
+            await self._ask_server()
             await trio.sleep(1.0 - SCRAPE_S / 2)
+
+    async def _ask_server(self) -> None:
+        scrape = self._settings.scrape
+        problem = f"no answer within {SCRAPE_S:g} s"
+        with trio.move_on_after(SCRAPE_S):
+            self._server_tick = await scrape.tick()
+            problem = scrape.problem
+        if problem:
+            self._unanswered_scrapes += 1
+            self._scrape_problem = problem
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for a condition on what workers report; False after the time.

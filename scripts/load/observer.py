@@ -1,12 +1,21 @@
 """Who looks at a run while it happens."""
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol
 
 from scripts.load.record import RunRecord, ServerTick, Tick
 
-Scrape: TypeAlias = Callable[[], Awaitable[ServerTick | None]]
-"""Asks the server how it is; None: it does not say. Never raises, bounded in time by the caller."""
+
+class Scrape(Protocol):
+    """Asks a server how it is."""
+
+    @property
+    def problem(self) -> str:
+        """Why the last question was not answered; "" when it was, or when nobody is to be asked."""
+        ...
+
+    async def tick(self) -> ServerTick | None:
+        """Ask; None: it does not say. Never raises, bounded in time by the caller."""
+        ...
 
 
 class Observer(Protocol):
@@ -25,6 +34,17 @@ class Observer(Protocol):
         ...
 
 
-async def no_scrape() -> ServerTick | None:
+class NoScrape:
     """For a server that nobody asks."""
-    return None
+
+    @property
+    def problem(self) -> str:
+        """There is none."""
+        return ""
+
+    async def tick(self) -> ServerTick | None:
+        """Nothing."""
+        return None
+
+
+NO_SCRAPE: Final[Scrape] = NoScrape()

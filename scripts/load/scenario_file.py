@@ -65,8 +65,6 @@ def scenario_of(table: Mapping[str, object], source: str, overrides: Sequence[st
     if not raw_groups:
         mistakes.append(f"{source}: it has no [[group]]: nobody would do anything")
     scenario = _struct(Scenario, table, source, mistakes, besides=("groups",))
-    if scenario is not None and scenario.users_per_room > scenario.users * scenario.rooms_per_user:
-        scenario = msgspec.structs.replace(scenario, users_per_room=0)
     if mistakes or scenario is None:
         raise ScenarioError(mistakes)
     return msgspec.structs.replace(scenario, groups=tuple(behaviours))

@@ -76,6 +76,8 @@ BEGIN
             action := 'delete';
             SELECT author INTO target FROM log
             WHERE room_id = NEW.room_id AND seq = (fields ->> 'of')::bigint;
+        WHEN 'purge', 'announce' THEN
+            action := NEW.kind;
         ELSE
             IF target IS NULL THEN
                 RETURN NULL;
@@ -132,5 +134,5 @@ END
 $$;
 
 CREATE TRIGGER log_govern AFTER INSERT ON log FOR EACH ROW
-WHEN (NEW.kind IN ('member', 'role', 'sanction', 'room', 'delete'))
+WHEN (NEW.kind IN ('member', 'role', 'sanction', 'room', 'delete', 'purge', 'announce'))
 EXECUTE FUNCTION log_govern();

@@ -13,9 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import ActorSystem, open_system
 from chat.codec import MSGPACK, Codec
+from chat.house import House
 from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
 from chat.protocol import Leave
+from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.room import RoomServices
 from chat.room_messages import (
@@ -23,6 +25,7 @@ from chat.room_messages import (
     InspectRoom,
     JoinRoom,
     Member,
+    ReadRoom,
     RoomInfo,
     RoomMessage,
     SendMessage,
@@ -48,6 +51,7 @@ from storage.model import (
     RoomRow,
     SanctionRow,
 )
+from storage.page import PageAsk
 from storage.testing import Fault, FaultyStore
 from tests.chat.peers_double import RecordingPeer, Wires
 
@@ -268,7 +272,6 @@ class Bench:
         crash_clock: how often the wall clock raises when it is read next: a crash before anything happened.
         before_receipts: called once, when the next batch is committed and nobody has heard of it.
         logs: what was logged.
-        peers: every connection there was.
     """
 
     def __init__(self, system: ActorSystem, memory: MemoryStore, limits: WriterLimits, times: Times) -> None:
@@ -293,6 +296,8 @@ class Bench:
         self.receipts = Receipts(
             self.rooms.tell_control, self.counts, ok_s=Histogram(SECONDS), clock=trio.current_time
         )
+        self.reads = ReadPointers(self.store, rng=Random(1))  # noqa: S311  jitter is no secret
+        self.sessions: list[RecordingPeer] = []
         self.writers = WriterPool[object](
             2,
             self.store,
@@ -306,23 +311,34 @@ class Bench:
                 writers=self.writers,
                 topics=self.topics,
                 presence=cast("PresencePort", self.presence),
+                reads=self.reads,
+                sessions_of=self.sessions_of,
                 counts=self.counts,
                 now_ms=self.now_ms,
                 successor=self.rooms.hand_on,
-                sessions_of=lambda user_id: [peer for peer in self.peers if peer.user_id == user_id],
+                house=House(
+                    sessions=lambda: self.sessions,
+                    sessions_of=self.sessions_of,
+                    flusher=self.flusher,
+                    now_ms=self.now_ms,
+                ),
                 tail_events=times.tail_events,
                 members_max=times.members_max,
                 activation_s=times.activation_s,
             )
         )
         self._ids = 0
-        self.peers: list[RecordingPeer] = []
 
     def _deliver(self, results: Sequence[tuple[Entry, object, Receipt]]) -> None:
         before, self.before_receipts = self.before_receipts, None
         if before is not None:
             before()
         self.receipts.deliver(results)
+        self.reads.committed()
+
+    def sessions_of(self, user_id: str) -> Sequence[RecordingPeer]:
+        """A user's connections."""
+        return [peer for peer in self.sessions if peer.user_id == user_id and not peer.is_closed]
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -351,7 +367,7 @@ class Bench:
     def peer(self, user: str = "owner", codec: Codec = MSGPACK) -> RecordingPeer:
         """A connection of a user."""
         peer = RecordingPeer(self.flusher, user, self._leave, codec)
-        self.peers.append(peer)
+        self.sessions.append(peer)
         return peer
 
     def _leave(self, peer: Subscriber) -> None:
@@ -406,10 +422,16 @@ class Bench:
         self.tell(SubscribeRoom(peer=peer, request_id=request_id, since=since, limit=limit), room)
         return request_id
 
-    async def inspect(self, user_id: str) -> RoomInfo:
+    def read(self, peer: RecordingPeer, seq: int) -> int:
+        """Ask to move the read pointer."""
+        request_id = self.new_id()
+        self.tell(ReadRoom(peer=peer, request_id=request_id, seq=seq))
+        return request_id
+
+    async def inspect(self, user_id: str, page: PageAsk | None = None) -> RoomInfo:
         """Ask what a user may know of the room; raises what the session would answer from."""
         return await self.rooms.ref("tea").ask(
-            lambda reply: InspectRoom(user_id=user_id, reply=reply), timeout_s=5.0
+            lambda reply: InspectRoom(user_id=user_id, reply=reply, page=page), timeout_s=5.0
         )
 
     # -- time and faults -------------------------------------------------------------------------------
@@ -466,5 +488,6 @@ async def open_bench(
             )
             bench.logs = logs
             await nursery.start(bench.writers.run)
+            await nursery.start(bench.reads.run)
             yield bench
             nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ import trio.testing
 from chat.auth import GUEST_ROLE, Principal
 from chat.codec import JSON, MSGPACK, Codec
 from chat.errors import ErrorCode
+from chat.house import House
 from chat.measures import Counts
 from chat.people import People
 from chat.presence_port import PresencePort
@@ -97,6 +98,12 @@ class Kit:
             topics=Topics(self.transport.flusher, Counts()),
             presence=cast("PresencePort", self.presence),
             people=People(ledger.sessions_of, MemoryStore()),
+            house=House(
+                sessions=list[Session],
+                sessions_of=ledger.sessions_of,
+                flusher=self.transport.flusher,
+                now_ms=int,
+            ),
             ledger=ledger,
             limits=SessionLimits(
                 searches=None,

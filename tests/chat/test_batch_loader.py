@@ -73,6 +73,8 @@ async def test_what_waits_while_a_call_runs_goes_into_the_next() -> None:
     assert [sorted(call) for call in backend.calls[1:]] == [[2, 4, 6]]
     assert sorted(x for x in found if x is not None) == [0, 4, 16, 16, 16, 36]
     assert loader.waiting == 0
+    # Of the five who shared the second call four cost nothing.
+    assert loader.lookups == (4, 2)
 
 
 async def test_a_batch_has_a_bound() -> None:

@@ -537,6 +537,7 @@ async def test_every_request_of_the_protocol_has_its_fields(autojump_clock: Mock
         await client.watch(users=["g_a"])
         await client.unwatch(room="lobby")
         await client.typing("lobby")
+        await client.read("lobby", 7)
         asked = [{key: value for key, value in request.items() if key != "id"} for request in server.requests]
 
         assert asked[1:] == [
@@ -550,6 +551,7 @@ async def test_every_request_of_the_protocol_has_its_fields(autojump_clock: Mock
             {"t": "watch", "users": ["g_a"], "limit": 50},
             {"t": "unwatch", "room": "lobby"},
             {"t": "typing", "room": "lobby", "stop": False},
+            {"t": "read", "room": "lobby", "seq": 7},
         ]
 
 

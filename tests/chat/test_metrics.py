@@ -20,7 +20,10 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
 def test_every_counter_is_published() -> None:
     """What is counted on the hot path is what a scrape shows; nothing is counted in vain."""
     metrics = Metrics()
-    names = [name for name in Counts.__slots__ if not name.startswith("sessions_")]
+    labelled = ("_hits", "_misses")
+    names = [
+        name for name in Counts.__slots__ if not name.startswith("sessions_") and not name.endswith(labelled)
+    ]
     for value, name in enumerate(names, start=1):
         setattr(metrics.counts, name, value)
 
@@ -29,6 +32,18 @@ def test_every_counter_is_published() -> None:
     assert {name: found[f"parley_{name}_total", ""] for name in names} == {
         name: float(value) for value, name in enumerate(names, start=1)
     }
+
+
+def test_caches_are_told_by_name_and_result() -> None:
+    """Hits and misses as they are at the time of the scrape."""
+    metrics = Metrics()
+    found = {"tail": (1, 2), "token": (0, 0)}
+    metrics.add_caches({"tail": lambda: found["tail"], "token": lambda: found["token"]})
+    found["token"] = (3, 4)
+
+    seen = {label: value for (name, label), value in samples(metrics).items() if "cache" in name}
+
+    assert seen == {"tail,hit": 1, "tail,miss": 2, "token,hit": 3, "token,miss": 4}
 
 
 def test_connections_and_sessions_are_those_of_now() -> None:

@@ -42,6 +42,7 @@ async def test_joining_subscribes_once_the_membership_is_stored() -> None:
                 "locked": False,
                 "members": 2,
                 "role": "member",
+                "read": 0,
             },
             "events": [],
         }

@@ -51,7 +51,7 @@ class Scene:
 
     async def found(self) -> list[int]:
         """What a search finds in any room."""
-        page = await self.memory.search(SearchAsk(user_id="u_ann", query="tea", limit=1000))
+        page = await self.memory.search(SearchAsk(user_id="u_ann", query="tea", now_ms=0, limit=1000))
         assert page is not None
         return [hit.seq for hit in page.items]
 

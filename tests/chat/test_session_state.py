@@ -15,6 +15,7 @@ from chat.protocol import (
     Members,
     Ping,
     Presence,
+    Read,
     Room,
     Rooms,
     Send,
@@ -43,6 +44,7 @@ FREE: list[AnyRequest] = [
     Send(id=7, room="tea", cid="k", body="b"),
     Unwatch(id=7, room="tea"),
     Typing(id=7, room="tea"),
+    Read(id=7, room="tea", seq=1),
 ]
 
 

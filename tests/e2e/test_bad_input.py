@@ -31,7 +31,6 @@ def _send(**fields: object) -> dict[str, object]:
 
 
 NOT_THERE_YET: Final = [
-    "read",
     "report",
 ]  # protocol.md, beginning
 BAD_ROOM_NAMES: Final = {
@@ -49,7 +48,7 @@ BAD_ROOM_NAMES: Final = {
     "null": None,
     "true": True,
 }
-OUTSIDERS: Final = {
+OUTSIDERS: Final[dict[str, dict[str, object]]] = {
     "subscribe": {},
     "join": {},
     "send": {"cid": "c", "body": "b"},
@@ -61,6 +60,7 @@ OUTSIDERS: Final = {
     "update": {"topic": "x"},
     "invite": {"user": "u_bob"},
     "mod": {"action": "kick", "target": "u_bob"},
+    "read": {"seq": 0},
 }
 """Requests of a room, with what else they need."""
 
@@ -92,6 +92,11 @@ ROWS: Final[dict[str, Row]] = {
     "typing in a private room": Row(_request("typing", room=ATTIC), "not_member"),
     "typing in a room not subscribed to": Row(_request("typing", room=DEN), "not_member"),
     "send without being a member": Row(_send(room=DEN), "not_member"),
+    "read without being a member": Row(_request("read", room=DEN, seq=0), "not_member"),
+    "read without a seq": Row(_request("read", room=TEA), "bad_request", "seq"),
+    "read up to a text": Row(_request("read", room=TEA, seq="1"), "bad_request", "seq"),
+    "read up to a seq below 0": Row(_request("read", room=TEA, seq=-1), "bad_request", "seq"),
+    "read up to a seq beyond the log": Row(_request("read", room=TEA, seq=10**6), "not_found", "seq"),
     "leave without being a member": Row(_request("leave", room=DEN), "not_member"),
     # messages
     "an empty body": Row(_send(body=""), "bad_request", "body"),

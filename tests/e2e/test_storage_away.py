@@ -17,7 +17,7 @@ from tests.sim.harness import (
 
 AWAY: Final = Fault(refusal=Unavailable("gone"))
 READS: Final[dict[str, tuple[str, dict[str, object]]]] = {
-    "history": ("history", {"room": TEA}),
+    "history": ("history", {"room": TEA, "fold": True}),
     "search": ("search", {"query": "tea"}),
     "rooms": ("list_rooms", {}),
     "members": ("list_members", {"room": TEA}),

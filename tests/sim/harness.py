@@ -31,6 +31,7 @@ from chat.lifecycle import end_in_order, hold_connections
 from chat.metrics import Metrics
 from chat.node import Node
 from storage.memory import MemoryStore
+from storage.store import Store
 from storage.testing import Fault, FaultyStore
 from tests.chat.transport.support import client_frame
 
@@ -340,14 +341,16 @@ class Sim:
         node: its parts.
         store: where it stores.
         faults: what happens to calls of the store, by the method's name; change it at any time.
+        calls: how many there were so far, by the method's name.
         logged: what the server logged.
     """
 
     def __init__(
         self,
         node: Node,
-        store: MemoryStore,
+        store: Store,
         faults: dict[str, Fault],
+        calls: Counter[str],
         nursery: trio.Nursery,
         handlers: trio.Nursery,
         logged: Sequence[Mapping[str, object]],
@@ -355,6 +358,7 @@ class Sim:
         self.node = node
         self.store = store
         self.faults = faults
+        self.calls = calls
         self.logged = logged
         self._nursery = nursery
         self._handlers = handlers
@@ -447,7 +451,7 @@ async def walk(client: SimClient, t: str, **fields: object) -> list[list[dict[st
 async def open_sim(
     config: Config | None = None,
     *,
-    store: MemoryStore | None = None,
+    store: Store | None = None,
     errors: Collection[str] = (),
     prepare: Callable[[Node], None] | None = None,
     seed: int = 1,
@@ -466,13 +470,19 @@ async def open_sim(
     """
     store = store or MemoryStore()
     faults: dict[str, Fault] = {}
+    calls: Counter[str] = Counter()
+
+    def script(call: str) -> Fault | None:
+        calls[call] += 1
+        return faults.get(call)
+
     rng = Random(seed)  # noqa: S311  a simulation's chance
     metrics = Metrics()
     with structlog.testing.capture_logs() as logged:
         async with open_system(observer=metrics.turns, rng=rng) as system, trio.open_nursery() as parts:
             node = Node(
                 config or Config(),
-                FaultyStore(store, faults.get),
+                FaultyStore(store, script),
                 system,
                 metrics=metrics,
                 readiness=Readiness(),
@@ -487,7 +497,7 @@ async def open_sim(
             node.readiness.started()
             async with trio.open_nursery() as clients:
                 handlers = await clients.start(hold_connections)
-                sim = Sim(node, store, faults, clients, handlers, logged)
+                sim = Sim(node, store, faults, calls, clients, handlers, logged)
                 yield sim
                 clients.cancel_scope.cancel()
             faults.clear()

@@ -193,11 +193,11 @@ async def test_a_message_sent_again_does_not_wait_for_a_slow_page(codec: object)
     async with open_sim(FAST) as sim:
         (ann,) = await sim.join("tea", "ann", codec=codec)  # type: ignore[arg-type]
         sim.faults["history"] = Fault(before_s=5)
-        pages = [await ann.send("history", room="tea") for _ in range(2)]
+        pages = [await ann.send("history", room="tea", fold=True) for _ in range(2)]
         begun_s = trio.current_time()
         await ann.request("send", room="tea", cid="1", body="again", retry=True)
         again = await ann.send("send", room="tea", cid="2", body="again too", retry=True)
-        pages.append(await ann.send("history", room="tea"))
+        pages.append(await ann.send("history", room="tea", fold=True))
         await ann.answer(again)
         assert trio.current_time() - begun_s < 1
         assert not any(page in ann.answers() for page in pages)
@@ -213,9 +213,10 @@ async def test_everything_is_answered_when_both_mailboxes_are_full() -> None:
         sim.faults["history"] = Fault(before_s=0.3)
         sim.faults["find_cids"] = Fault(before_s=0.1)
         requests: list[Mapping[str, object]] = []
+        page = {"t": "history", "room": "tea", "fold": True}
         for number in range(40):
             send = {"t": "send", "room": "tea", "cid": f"{number}", "body": f"{number}", "retry": True}
-            requests += [{"t": "history", "room": "tea"}, send, {"t": "history", "room": "tea"}]
+            requests += [page, send, page]
         numbered = [{**request, "id": 100 + n} for n, request in enumerate(requests)]
         await ann.write(_breath(ann, *numbered))
         for request in numbered:

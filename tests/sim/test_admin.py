@@ -8,7 +8,7 @@ from chat.codec import Codec
 from chat.config import Config
 from chat.cursors import to_cursor
 from chat.tokens import create_token
-from storage.memory import MemoryStore
+from storage.store import Store
 from tests.sim.harness import (
     BEGIN_MS,
     Envelope,
@@ -34,7 +34,7 @@ ASKED: Mapping[str, dict[str, object]] = {
 }
 
 
-async def register(store: MemoryStore, name: str, role: str = "user") -> str:
+async def register(store: Store, name: str, role: str = "user") -> str:
     """Make a registered user; the token."""
     seed = name.encode().ljust(32, b".")
     issued = await create_token(
@@ -43,7 +43,7 @@ async def register(store: MemoryStore, name: str, role: str = "user") -> str:
     return issued.token
 
 
-async def enter_as(sim: Sim, name: str, role: str = "user", **_: object) -> SimClient:
+async def enter_as(sim: Sim, name: str, role: str = "user") -> SimClient:
     """Make a registered user, and come in as that one."""
     return await sim.enter(await register(sim.store, name, role))
 
@@ -202,7 +202,8 @@ async def test_the_server_s_people_read_every_room() -> None:
         await ann.request("subscribe", room="den")
         await ann.request("send", room="den", cid="1", body="among us")
         mod, bob = await enter_as(sim, "Mo", "moderator"), await enter_as(sim, "Bob")
-        assert shown(await mod.request("rooms", all=True), "room", "kind") == [("den", "private")]
+        every = shown(await mod.request("rooms", all=True), "room", "kind")
+        assert every == [("den", "private"), ("sys.server", "private")]
         assert items(await mod.request("rooms")) == []
         assert (await mod.request("room", room="den"))["role"] is None
         assert shown(await mod.request("members", room="den"), "name") == [("ann",)]

@@ -81,6 +81,18 @@ async def talk(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     await trio.sleep(1)
 
 
+async def read_along(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """Somebody reads what was said, while the database is away for a moment."""
+    del patch
+    (ann,) = await sim.join("tea", "ann")
+    await ann.request("send", room="tea", cid="1", body="hello")
+    sim.faults["move_pointers"] = Fault(refusal=Unavailable("away"))
+    asked = await ann.send("read", room="tea", seq=1)
+    await trio.sleep(1)
+    sim.faults.clear()
+    await ann.answer(asked)
+
+
 async def log_in_and_out(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     """Somebody makes an account, mistypes the password, and leaves again."""
     del patch
@@ -92,6 +104,29 @@ async def log_in_and_out(sim: Sim, patch: pytest.MonkeyPatch) -> None:
     await post(sim, "/api/logout", authorization=f"Bearer {answer.body['token']}")
     for _ in range(5):
         await post(sim, "/api/login", ann | {"password": "mistyped"})
+
+
+async def find_in_memory(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """Pages that the room remembers, or not; two who come back with one token at one moment."""
+    del patch
+    answer = await post(sim, "/api/register", {"name": "ann", "password": "correct horse"})
+    assert answer.body is not None
+    token = answer.body["token"]
+    ann = await sim.enter(token)
+    await ann.request("join", room="tea", create=True)
+    await ann.request("history", room="tea")
+    await ann.request("history", room="tea", fold=True)
+    await ann.request("subscribe", room="tea", since=[1, 0])
+    others = [await sim.open() for _ in range(3)]
+    sim.faults.update(find_tokens=Fault(before_s=1.0), find_room=Fault(before_s=1.0))
+    for other in others:
+        await other.send("hello", token=token)
+    for other in others:
+        await other.expect("welcome")
+    for other in others[:2]:
+        await other.send("join", room="new", create=True)
+    for other in others[:2]:
+        await other.expect("ok", room="new")
 
 
 async def shake_no_hands(sim: Sim, patch: pytest.MonkeyPatch) -> None:
@@ -302,6 +337,17 @@ SCENES: Final = {
         config=Config(registration=True),
         moves={"registrations", "logins", "logins_limited", "logins_refused", "logouts"},
     ),
+    "reading": Scene(play=read_along, moves={"read_pointers_written", "read_batches", "read_failures"}),
+    "memory": Scene(
+        play=find_in_memory,
+        config=Config(registration=True, rate_limits=False),
+        moves={
+            f"cache_lookups{{{cache}}}{{{result}}}"
+            for cache in ("room", "history", "token", "membership", "room_name")
+            for result in ("hit", "miss")
+        }
+        | {"cache_lookups{tail}{hit}"},
+    ),
     "a handshake that fails": Scene(play=shake_no_hands, moves={"handshakes_failed"}),
     "idle": Scene(
         play=leave_rooms_idle,
@@ -311,7 +357,7 @@ SCENES: Final = {
     "late": Scene(
         play=come_back_late,
         config=Config(rate_limits=False, room_idle_s=1.0, room_tail_events=3),
-        moves={"gaps", "rewinds"},
+        moves={"gaps", "rewinds", "cache_lookups{tail}{miss}"},
     ),
     "deaf": Scene(
         play=read_nothing,

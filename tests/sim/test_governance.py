@@ -6,9 +6,8 @@ import trio
 
 from chat.codec import Codec
 from chat.config import Config
-from chat.tokens import create_token
+from chat.tokens import IssuedToken, create_token
 from storage.memory import MemoryStore
-from storage.model import RoomId
 from storage.testing import Fault
 from tests.sim.harness import (
     BEGIN_MS,
@@ -25,6 +24,15 @@ async def private_room(owner: SimClient, name: str = "den") -> None:
     """Make a private room and receive it."""
     await owner.request("create", room=name, kind="private", topic="ours")
     await owner.request("subscribe", room=name)
+
+
+async def person(store: MemoryStore, name: str, role: str | None = None) -> IssuedToken:
+    """A registered user, and a token."""
+
+    def random_bytes(size: int) -> bytes:
+        return (name.encode() * size)[:size]
+
+    return await create_token(store, name=name, role=role, now_ms=BEGIN_MS, random_bytes=random_bytes)
 
 
 async def told(client: SimClient, room: object) -> Envelope:
@@ -68,14 +76,7 @@ async def test_who_is_invited_hears_of_it_and_may_come(codec: Codec) -> None:
 async def test_registered_people_are_invited_while_they_are_away() -> None:
     """The accounts know their names; nobody knows those of guests who have gone."""
     store = MemoryStore()
-    issued = await create_token(
-        store,
-        name="Zoe",
-        role=None,
-        now_ms=BEGIN_MS,
-        random_bytes=lambda size: b"z" * size,
-        expires_at_ms=None,
-    )
+    issued = await person(store, "Zoe")
     async with open_sim(store=store) as sim:
         ann, bob = await sim.connect("ann"), await sim.connect("bob")
         await private_room(ann)
@@ -198,7 +199,9 @@ async def test_a_ban_ends_all_at_once_and_says_why(codec: Codec) -> None:
         assert bob.bodies("tea") == []
         await trio.sleep(60.0)
         await bob.request("join", room="tea")
-        (row,) = await sim.store.read_audit(RoomId(1), after=0, limit=9)
+        tea = await sim.store.find_room("tea")
+        assert tea is not None
+        (row,) = await sim.store.read_audit(tea.room_id, after=0, limit=9)
         assert (row.action, row.actor, row.target, row.reason) == ("ban", ann.user_id, bob.user_id, "spam")
 
 
@@ -331,3 +334,215 @@ async def test_a_try_changes_nothing() -> None:
         tried = await ann.request("mod", room="tea", action="ban", target=bob.user_id, dry_run=True)
         assert (tried["affected"], "audit" in tried) == (1, False)
         await bob.request("send", room="tea", cid="1", body="still here")
+
+
+# -- purging ---------------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_a_purge_deletes_all_of_a_user_and_nothing_else(codec: Codec) -> None:
+    """By one event a page, of which everybody hears; who comes later sees places without texts."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob, cyd = await sim.join("tea", "ann", "bob", "cyd", codec=codec)
+        for number in range(3):
+            await bob.request("send", room="tea", cid=str(number), body=f"spam {number}")
+            await cyd.request("send", room="tea", cid=str(number), body=f"talk {number}")
+        tried = await ann.request("mod", room="tea", action="purge", target=bob.user_id, dry_run=True)
+        assert (tried["affected"], "audit" in tried) == (3, False)
+        done = await ann.request("mod", room="tea", action="purge", target=bob.user_id, reason="spam")
+        assert (done["affected"], done["audit"], "next" in done) == (3, "tea:7", False)
+        event = await cyd.expect("event", kind="purge")
+        assert (event["seqs"], event["user"], event["reason"]) == ([1, 3, 5], bob.user_id, "spam")
+        page = items(await cyd.request("history", room="tea", fold=True))
+        assert [(item["seq"], item["body"], item.get("deleted")) for item in page] == [
+            (1, None, True),
+            (2, "talk 0", None),
+            (3, None, True),
+            (4, "talk 1", None),
+            (5, None, True),
+            (6, "talk 2", None),
+        ]
+        late = await cyd.request("subscribe", room="tea")
+        events = late["events"]
+        assert isinstance(events, list)
+        assert [event.get("body") for event in events] == [
+            None,
+            "talk 0",
+            None,
+            "talk 1",
+            None,
+            "talk 2",
+            None,
+        ]
+        again = await ann.request("mod", room="tea", action="purge", target=bob.user_id)
+        assert (again["affected"], "audit" in again) == (0, False)
+
+
+@virtual_time
+async def test_a_purge_goes_on_page_by_page() -> None:
+    """Each of five hundred; a cursor of another room is none."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        for number in range(620):
+            await bob.send("send", room="tea", cid=str(number), body="spam")
+        await bob.request("ping")
+        await bob.request("send", room="tea", cid="last", body="spam")
+        first = await ann.request("mod", room="tea", action="purge", target=bob.user_id)
+        assert first["affected"] == 500
+        second = await ann.request(
+            "mod", room="tea", action="purge", target=bob.user_id, cursor=first["next"]
+        )
+        assert (second["affected"], "next" in second) == (121, False)
+        await ann.request("create", room="other")
+        for cursor in (first["next"], "x"):
+            refused = await ann.refused("mod", room="other", action="purge", cursor=cursor)
+            assert (refused["code"], refused["field"]) == ("bad_cursor", "cursor")
+
+
+@virtual_time
+async def test_messages_of_a_time_or_at_their_places_are_purged() -> None:
+    """Whoever wrote them; seqs that are no messages are left out."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        times: list[object] = []
+        for number in range(4):
+            answer = await bob.request("send", room="tea", cid=str(number), body=f"{number}")
+            times.append(answer["at"])
+            await trio.sleep(1.0)
+        await ann.request("mod", room="tea", action="purge", since_ms=times[1], until_ms=times[2])
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [2]
+        await ann.request("mod", room="tea", action="purge", seqs=[5, 4, 1, 99])
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [1, 4]
+        both_ways = await ann.refused("mod", room="tea", action="purge", seqs=[1], since_ms=0)
+        assert (both_ways["code"], both_ways["field"]) == ("bad_request", "seqs")
+
+
+@virtual_time
+async def test_who_does_not_moderate_purges_nothing() -> None:
+    """Not even what is his own that way; outsiders of a private room learn nothing."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        await bob.request("send", room="tea", cid="1", body="mine")
+        assert (await bob.refused("mod", room="tea", action="purge", target=bob.user_id))[
+            "code"
+        ] == "forbidden"
+        await private_room(ann)
+        assert (await bob.refused("mod", room="den", action="purge"))["code"] == "room_not_found"
+        assert (await bob.refused("mod", room="nowhere", action="purge"))["code"] == "room_not_found"
+        owner = await ann.request("mod", room="tea", action="role", target=bob.user_id, role="moderator")
+        assert owner["affected"] == 1
+        refused = await bob.refused("mod", room="tea", action="purge", target=ann.user_id)
+        assert refused["code"] == "forbidden"
+
+
+# -- the whole server ------------------------------------------------------------------------------------
+
+
+@virtual_time
+@both
+async def test_a_ban_from_the_server_ends_every_session_and_lets_none_in(codec: Codec) -> None:
+    """With its own close code and the reason; it holds across a restart, and ends by itself."""
+    store = MemoryStore()
+    root, bob = await person(store, "Root", "admin"), await person(store, "Bob")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token, codec)
+        phone, desk = [await sim.enter(bob.token, codec) for _ in range(2)]
+        done = await admin.request("mod", action="ban", target=bob.user.user_id, ttl=3600.0, reason="threats")
+        assert (done["audit"], done["affected"]) == ("sys.server:1", 1)
+        for client in (phone, desk):
+            assert await client.wait_closed() == 4504
+            assert "threats" in client.close_reason
+        again = await sim.open(codec)
+        refused = await again.refused("hello", token=bob.token)
+        assert (refused["code"], "threats" in str(refused["message"])) == ("banned", True)
+        assert 3590 < float(str(refused["retry_after"])) <= 3600
+        assert await again.wait_closed() == 4504
+    async with open_sim(store=store) as sim:
+        again = await sim.open(codec)
+        assert (await again.refused("hello", token=bob.token))["code"] == "banned"
+        await trio.sleep(3600.0)
+        await sim.enter(bob.token, codec)
+
+
+@virtual_time
+async def test_a_ban_from_the_server_is_lifted() -> None:
+    """By those who may impose it; what is not there cannot be."""
+    store = MemoryStore()
+    root, bob = await person(store, "Root", "moderator"), await person(store, "Bob")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token)
+        await admin.request("mod", action="ban", target=bob.user.user_id)
+        await admin.request("mod", action="unban", target=bob.user.user_id)
+        await sim.enter(bob.token)
+        assert (await admin.refused("mod", action="unban", target=bob.user.user_id))["code"] == "not_found"
+
+
+@virtual_time
+async def test_who_is_muted_everywhere_speaks_nowhere() -> None:
+    """Neither in old rooms nor in new ones of his own; reading goes on."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token)
+        (bob,) = await sim.join("tea", "bob")
+        await admin.request("mod", action="mute", target=bob.user_id, ttl=10.0, reason="loud")
+        assert (await bob.expect("notice"))["room"] == "sys.server"
+        await bob.request("create", room="mine")
+        for room in ("tea", "mine"):
+            refused = await bob.refused("send", room=room, cid="1", body="x")
+            assert (refused["code"], "loud" in str(refused["message"])) == ("muted", True)
+        assert (await bob.refused("set", room="mine", key="k", value=1))["code"] == "muted"
+        await bob.request("history", room="tea")
+        await trio.sleep(10.0)
+        await bob.request("send", room="tea", cid="1", body="x")
+
+
+@virtual_time
+@both
+async def test_an_announcement_reaches_everybody(codec: Codec) -> None:
+    """In whatever rooms they are; in one room, its subscribers."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token, codec)
+        ann, bob = await sim.connect("ann", codec), await sim.connect("bob")
+        await admin.request("mod", action="announce", body="down at noon")
+        for client in (admin, ann, bob):
+            event = await told(client, "sys.server")
+            assert (event["kind"], event["body"], event["by"]) == ("announce", "down at noon", admin.user_id)
+        await ann.request("join", room="tea", create=True)
+        await ann.request("mod", room="tea", action="announce", body="tea is ready")
+        assert (await ann.expect("event", kind="announce"))["body"] == "tea is ready"
+        assert items(await ann.request("rooms", mine=True))[0]["unread"] == 0
+
+
+@virtual_time
+async def test_nobody_below_governs_the_server() -> None:
+    """And nobody may do to it what is done to rooms."""
+    store = MemoryStore()
+    root, mod = await person(store, "Root", "admin"), await person(store, "Mod", "moderator")
+    async with open_sim(store=store) as sim:
+        admin, moderator = await sim.enter(root.token), await sim.enter(mod.token)
+        (bob,) = await sim.join("tea", "bob")
+        table: list[tuple[SimClient, dict[str, object], str]] = [
+            (bob, {"action": "ban", "target": moderator.user_id}, "room_not_found"),
+            (bob, {"action": "announce", "body": "x"}, "room_not_found"),
+            (moderator, {"action": "ban", "target": admin.user_id}, "forbidden"),
+            (moderator, {"action": "mute", "target": moderator.user_id}, "forbidden"),
+            (admin, {"action": "lock"}, "bad_request"),
+            (admin, {"action": "kick", "target": bob.user_id}, "bad_request"),
+            (admin, {"action": "purge", "target": bob.user_id}, "bad_request"),
+            (admin, {"action": "announce"}, "bad_request"),
+            (admin, {"action": "ban", "target": "u_nobody"}, "not_found"),
+        ]
+        for client, fields, code in table:
+            assert (await client.refused("mod", **fields))["code"] == code, fields
+        others: list[tuple[str, dict[str, object], str]] = [
+            ("invite", {"user": bob.user_id}, "bad_request"),
+            ("update", {"topic": "x"}, "bad_request"),
+            ("join", {}, "room_not_found"),
+        ]
+        for request, fields, code in others:
+            assert (await admin.refused(request, room="sys.server", **fields))["code"] == code
+        assert (await bob.refused("create", room="sys.other"))["field"] == "room"

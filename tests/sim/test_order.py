@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 import trio
 
-from chat import room
+from chat import room_news
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.protocol import Envelope
@@ -91,7 +91,7 @@ async def test_a_slow_page_of_history_delays_no_message(codec: Codec) -> None:
     async with open_sim() as sim:
         (ann,) = await sim.join("tea", "ann", codec=codec)
         sim.faults["history"] = Fault(before_s=5)
-        page = await ann.send("history", room="tea")
+        page = await ann.send("history", room="tea", fold=True)
         begun_s = trio.current_time()
         await ann.request("send", room="tea", cid="1", body="quick")
         assert trio.current_time() - begun_s < 1
@@ -121,7 +121,7 @@ async def test_a_session_whose_mailbox_is_full_is_read_no_further(codec: Codec) 
     async with open_sim(Config(rate_limits=False, session_mailbox=8)) as sim:
         ann, bob = await sim.join("tea", "ann", "bob", codec=codec)
         sim.faults["history"] = Fault(before_s=1)
-        pages = [{"t": "history", "id": 1000 + n, "room": "tea"} for n in range(60)]
+        pages = [{"t": "history", "id": 1000 + n, "room": "tea", "fold": True} for n in range(60)]
         await ann.write(b"".join(map(ann.frame, pages)) + _sends(ann, "tea", first_id=2000, count=3))
         await trio.sleep(1)
         assert any(session.is_paused for session in sim.node.sessions)
@@ -187,13 +187,13 @@ class Crash:
 
 def _crash_in_broadcast(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
     """Crash the room between the writer's having an entry and the subscribers' seeing it."""
-    as_event = room.as_event
+    as_event = room_news.as_event
 
     def broken(name: str, entry: LogEntry) -> Envelope:
         crash.strike()
         return as_event(name, entry)
 
-    monkeypatch.setattr(room, "as_event", broken)
+    monkeypatch.setattr(room_news, "as_event", broken)
 
 
 def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:

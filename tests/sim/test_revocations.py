@@ -9,7 +9,7 @@ import trio
 
 from chat.config import Config
 from chat.tokens import IssuedToken, create_token, token_hash
-from storage import MemoryStore, Revocation, Unavailable
+from storage import MemoryStore, Revocation, Store, Unavailable
 from storage.testing import Fault
 from tests.sim.harness import SimClient, open_sim, virtual_time
 from tests.sim.http_request import post
@@ -17,7 +17,7 @@ from tests.sim.http_request import post
 OPEN: Final = Config(registration=True)
 
 
-async def make_token(store: MemoryStore, name: str) -> IssuedToken:
+async def make_token(store: Store, name: str) -> IssuedToken:
     """A token as `parley token create` makes one."""
     return await create_token(store, name, now_ms=0, random_bytes=Random(name).randbytes)  # noqa: S311  a test repeats itself
 

@@ -20,6 +20,7 @@ from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_governance import GovernanceContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
+from tests.storage.contract_reads import ReadContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
@@ -224,6 +225,7 @@ class StoreContract(
     ChangeContract,
     GovernanceContract,
     StateContract,
+    ReadContract,
     RoomContract,
     AccountContract,
     SearchContract,

@@ -5,6 +5,8 @@ from storage import (
     Duplicate,
     FoldedMessage,
     LogEntry,
+    MessagePage,
+    MessageRange,
     ReactionCount,
     ReactionRow,
     RoomId,
@@ -75,6 +77,77 @@ class ChangeContract:
             "k": (1, None, "message"),
             "e": (3, None, "edit"),
         }
+
+    async def test_a_purge_erases_many_at_once(self, store: Store) -> None:
+        """As so many deletions do; what was deleted before keeps the event that did it, others stay."""
+        room = await owned_room(store)
+        await store.append(
+            [
+                message(room, 1, body="a"),
+                changed(room, 2, "edit", '{"of":1,"version":2}', body="b"),
+                changed(room, 3, "react", '{"of":1,"emoji":"x"}'),
+                changed(room, 4, "pin", '{"of":1}'),
+                message(room, 5, body="c"),
+                message(room, 6, body="d"),
+                changed(room, 7, "delete", '{"of":5}'),
+            ]
+        )
+        batch = [changed(room, 8, "purge", '{"seqs":[1,5],"user":"u_ann","reason":"spam"}', by="u_mod")]
+        assert await store.append(batch) == await store.append(batch) == [Stored()]
+
+        assert bodies(await read_log(store, room)) == [None, None, None, None, None, "d", None, None]
+        found = await _fold(store, room, 1)
+        assert (found.body, found.delete_seq, found.pin_seq, found.reactions) == (None, 8, None, [])
+        assert (await _fold(store, room, 5)).delete_seq == 7
+        assert (await _fold(store, room, 6)).body == "d"
+        (row,) = await store.read_audit(room, after=7, limit=9)
+        assert (row.action, row.actor, row.target, row.reason) == ("purge", "u_mod", "u_ann", "spam")
+
+    async def test_a_purge_that_does_not_say_of_what_is_passed_over(self, store: Store) -> None:
+        """It is in the log, and about nothing."""
+        room = await owned_room(store)
+        batch = [
+            message(room, 1, body="a"),
+            changed(room, 2, "purge", '{"seqs":7}'),
+            changed(room, 3, "purge", "{}"),
+            changed(room, 4, "purge", '{"seqs":[]}'),
+        ]
+
+        assert await store.append(batch) == [Stored()] * 4
+        assert (await _fold(store, room, 1)).body == "a"
+
+    async def test_messages_are_found_by_author_time_and_place(self, store: Store) -> None:
+        """Those that are there, in order: no other events, and nothing that was deleted."""
+        room = await owned_room(store)
+        await store.append(
+            [
+                message(room, 1),
+                message(room, 2, by="u_bob"),
+                changed(room, 3, "react", '{"of":1,"emoji":"x"}'),
+                message(room, 4),
+                message(room, 5),
+                message(room, 6, by="u_bob"),
+                changed(room, 7, "delete", '{"of":4}'),
+            ]
+        )
+
+        async def found(wanted: MessageRange, limit: int = 9) -> list[int]:
+            page = await store.find_messages(room, wanted, limit=limit)
+            assert page.next_after == (page.seqs[-1] if limit == 2 else None)
+            return list(page.seqs)
+
+        assert await found(MessageRange()) == [1, 2, 5, 6]
+        assert await found(MessageRange(), 2) == [1, 2]
+        assert await found(MessageRange(after=2)) == [5, 6]
+        assert await found(MessageRange(author="u_ann")) == [1, 5]
+        assert await found(MessageRange(since_ms=AT_MS + 2, until_ms=AT_MS + 6)) == [2, 5]
+        assert await found(MessageRange(author="u_bob", since_ms=AT_MS + 3)) == [6]
+        assert await found(MessageRange(since_ms=AT_MS + 99)) == []
+        assert await found(MessageRange(until_ms=AT_MS)) == []
+        assert await found(MessageRange(seqs=[6, 3, 4, 1, 99])) == [1, 6]
+        assert await found(MessageRange(seqs=[6, 5, 1], author="u_ann", after=1)) == [5]
+        nowhere = await store.find_messages(RoomId(999), MessageRange(since_ms=5), limit=9)
+        assert nowhere == MessagePage([], None)
 
     async def test_a_batch_with_a_deletion_may_be_sent_again(self, store: Store) -> None:
         """An erased text equals any: the receipts are the same, and nothing comes back."""

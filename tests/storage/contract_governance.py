@@ -142,14 +142,14 @@ class GovernanceContract:
                 ]
             )
 
-        first = await store.list_sanctions("u_ann", after=None, limit=3)
+        first = await store.user_sanctions("u_ann", after=None, limit=3)
         assert [(name, row.kind) for name, _, row in first] == [
             ("lobby", "ban"),
             ("lobby", "mute"),
             ("other", "ban"),
         ]
         assert first[1] == ("lobby", rooms[0], SanctionRow("u_ann", "mute", "U_ANN", 5, "loud", 1))
-        rest = await store.list_sanctions("u_ann", after=(rooms[1], "ban"), limit=3)
+        rest = await store.user_sanctions("u_ann", after=(rooms[1], "ban"), limit=3)
         assert [(name, row.kind) for name, _, row in rest] == [("other", "mute")]
 
     async def test_the_log_and_what_stands_beside_it_take_effect_in_their_order(self, store: Store) -> None:

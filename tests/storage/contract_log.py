@@ -343,8 +343,8 @@ class MemberContract:
 
         pages = await store.memberships(["u_bob", "u_owner", "u_none"], after=None, limit=2)
         assert pages["u_bob"].rooms == [
-            ("a", 1, 0, 0, "member", 0, 0),
-            ("b", 1, 2, 1, "member", 1, 1),
+            ("a", 1, 0, "member", 0, 0, 0),
+            ("b", 1, 2, "member", 1, 0, 0),
         ]
         assert pages["u_bob"].next_after is None
         assert [room.room for room in pages["u_owner"].rooms] == ["a", "b"]

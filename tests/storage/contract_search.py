@@ -37,11 +37,19 @@ async def ask(
     user: str = "u_ann",
     before: SearchKey | None = None,
     limit: int = 50,
+    now_ms: int = AT_MS,
 ) -> SearchPage:
     """Search; there is such a room."""
-    page = await store.search(SearchAsk(user_id=user, query=query, room=room, before=before, limit=limit))
+    asked = SearchAsk(user_id=user, query=query, now_ms=now_ms, room=room, before=before, limit=limit)
+    page = await store.search(asked)
     assert page is not None
     return page
+
+
+async def is_hidden(store: Store, room: str, *, user: str = "u_ann", now_ms: int = AT_MS) -> bool:
+    """Whether a room is none for a user who searches it."""
+    asked = SearchAsk(user_id=user, query="tea", now_ms=now_ms, room=room, limit=9)
+    return await store.search(asked) is None
 
 
 async def seqs(store: Store, query: str, *, room: str | None = "lobby", user: str = "u_ann") -> list[int]:
@@ -128,16 +136,43 @@ class SearchContract:
         await store.append([message(private, 1, body="tea"), change(private, "u_bob")])
         await index(store, private)
 
-        assert await store.search(SearchAsk(user_id="u_ann", query="tea", room="secret", limit=9)) is None
-        assert await store.search(SearchAsk(user_id="u_ann", query="tea", room="nowhere", limit=9)) is None
+        assert await is_hidden(store, "secret")
+        assert await is_hidden(store, "nowhere")
         assert [hit.room for hit in (await ask(store, "tea", room=None)).items] == ["lobby"]
         assert await seqs(store, "tea", room="secret", user="u_bob") == [1]
         found = await ask(store, "tea", room=None, user="u_bob")
         assert {hit.room for hit in found.items} == {"lobby", "secret"}
 
         await store.append([change(private, "u_bob", None)])
-        assert await store.search(SearchAsk(user_id="u_bob", query="tea", room="secret", limit=9)) is None
+        assert await is_hidden(store, "secret", user="u_bob")
         assert await seqs(store, "tea", room=None, user="u_bob") == [1]
+
+    async def test_what_was_purged_is_not_found(self, store: Store) -> None:
+        """Whether the index has followed or not."""
+        room = await said(store, "tea one", "tea two", "tea three")
+        await store.append([changed(room, 4, "purge", '{"seqs":[1,3]}')])
+
+        assert await seqs(store, "tea") == [2]
+        await index(store, room)
+        assert await seqs(store, "tea") == [2]
+
+    async def test_who_is_banned_finds_nothing_until_the_ban_ends(self, store: Store) -> None:
+        """Neither in the room nor everywhere; others do, and who is only muted does."""
+        room = await said(store, "tea")
+        other = await said(store, "tea", room="other")
+        ban = f'{{"user":"u_ann","name":"ann","action":"ban","until":{AT_MS + 5}}}'
+        mute = '{"user":"u_ann","name":"ann","action":"mute"}'
+        await store.append([changed(room, 2, "sanction", ban, by="u_mod")])
+        await store.append([changed(other, 2, "sanction", mute, by="u_mod")])
+        await index(store, room, other)
+
+        assert await is_hidden(store, "lobby", now_ms=AT_MS + 4)
+        assert not await is_hidden(store, "lobby", now_ms=AT_MS + 5)
+        assert not await is_hidden(store, "lobby", user="u_bob")
+        found = await ask(store, "tea", room=None, now_ms=AT_MS + 4)
+        assert [hit.room for hit in found.items] == ["other"]
+        later_on = await ask(store, "tea", room=None, now_ms=AT_MS + 5)
+        assert {hit.room for hit in later_on.items} == {"lobby", "other"}
 
     async def test_an_answer_says_how_far_the_index_is(self, store: Store) -> None:
         """What is stored and not indexed is not found, and the positions tell."""

@@ -27,6 +27,8 @@ async def fill(store: PostgresStore) -> tuple[RoomId, RoomId]:
         sanction(room, 10, "unmute"),
         changed(room, 11, "role", "null"),
         kick(room, 12),
+        changed(room, 13, "purge", '{"seqs":[1,6],"user":"u_ann","reason":"spam"}', by="u_mod"),
+        act(room, 14, "announce", body="tea is ready"),
     ]
     await store.append(batch)
     await store.append([invite(other, 1), kick(other, 2)])
@@ -40,7 +42,7 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
 
     walked = await walk_audit(database, counts.append)
 
-    assert (walked.rooms, walked.rows, walked.findings) == (2, 9, [])
+    assert (walked.rooms, walked.rows, walked.findings) == (2, 11, [])
     assert counts == [1, 2]
 
 
@@ -52,19 +54,19 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
         ("UPDATE audit SET hash = sha256(hash) WHERE room_id = $1 AND seq = 3", 3),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 2", 2),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 5", 5),
-        ("DELETE FROM audit WHERE room_id = $1 AND seq = 12", 12),
+        ("DELETE FROM audit WHERE room_id = $1 AND seq = 14", 14),
         ("DELETE FROM audit WHERE room_id = $1", 2),
         ("UPDATE log SET data = replace(data, 'loud', 'quiet') WHERE room_id = $1 AND seq = 9", 9),
         ("UPDATE log SET author = 'u_other' WHERE room_id = $1 AND seq = 4", 4),
         ("UPDATE log SET kind = 'void', data = NULL WHERE room_id = $1 AND seq = 3", 3),
-        ("DELETE FROM log WHERE room_id = $1 AND seq = 12", 12),
+        ("DELETE FROM log WHERE room_id = $1 AND seq = 14", 14),
         (
             """
             INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
-            SELECT room_id, 13, at_ms, actor, actor_name, 'ban', hash
+            SELECT room_id, 15, at_ms, actor, actor_name, 'ban', hash
             FROM audit WHERE room_id = $1 AND seq = 12
             """,
-            13,
+            15,
         ),
     ],
 )

@@ -18,6 +18,7 @@ from storage import (
     HistoryPage,
     LogGap,
     MemoryStore,
+    PointerMove,
     PostgresStore,
     Role,
     RoomId,
@@ -26,7 +27,7 @@ from storage import (
 )
 from storage.audit_chain import chain_hash
 from tests.postgres import PostgresServer
-from tests.storage.rows import change, changed, event, make_room, message, take_over
+from tests.storage.rows import AT_MS, change, changed, event, make_room, message, take_over
 
 ROOMS = (0, 1)
 ROLES: list[Role | None] = ["member", "moderator", None, None]
@@ -77,14 +78,23 @@ class Look:
     limit: int
 
 
-Op: TypeAlias = Append | Park | TakeOver | Look
+@dataclass(frozen=True)
+class Read:
+    """The user has read a room so far."""
+
+    room: int
+    seq: int
+
+
+Op: TypeAlias = Append | Park | TakeOver | Look | Read
 
 CHANGES: Mapping[str, str] = {
-    "edit": '{"of":1,"version":2}',
+    "edit": '{"of":1,"version":2,"mentions":["u_me","u_x"]}',
     "delete": '{"of":1}',
     "react": '{"of":2,"emoji":"x"}',
     "pin": '{"of":2}',
     "state": '{"key":"k","value":{"a":[1]},"version":1}',
+    "purge": '{"seqs":[1,3]}',
 }
 
 GOVERNING: Mapping[str, tuple[str, str]] = {
@@ -97,6 +107,15 @@ GOVERNING: Mapping[str, tuple[str, str]] = {
     "update": ("room", '{"topic":"%s","slow":2.5,"locked":true}'),
 }
 """What governs a room, done by somebody else than the one user there is."""
+
+
+MENTIONS: Mapping[str, str] = {
+    "k": '{"here":true}',
+    "l": '{"mentions":["u_me"]}',
+    "m": '{"mentions":["u_me","u_x"]}',
+    "n": '{"mentions":["u_me"],"here":true}',
+}
+"""Whom a message mentions, by its key; `u_me` is the script's user."""
 
 ROW_OF = st.builds(
     Row,
@@ -113,6 +132,7 @@ OPS: st.SearchStrategy[Op] = st.one_of(
     st.builds(Append, st.lists(ROW_OF, min_size=1, max_size=6).map(tuple), st.booleans()),
     st.builds(Park, ROW_OF),
     st.builds(TakeOver, st.sampled_from(ROOMS)),
+    st.builds(Read, st.sampled_from(ROOMS), st.integers(0, 12)),
     st.builds(
         Look,
         st.sampled_from(ROOMS),
@@ -197,6 +217,10 @@ class Player:
                 await self.take_over(op.room)
             case Look():
                 await self.look(op)
+            case Read():
+                room_id = self.ids[op.room]
+                pointers = await self.store.move_pointers([PointerMove(room_id, self.user, op.seq)])
+                self.answers.append(list(pointers.values()))
             case _:
                 assert_never(op)
 
@@ -207,7 +231,10 @@ class Player:
         for row in rows:
             room_id, epoch = self.ids[row.room], self.epochs[row.room] - row.age
             if row.kind == "membership":
-                batch.append(change(room_id, self.user, row.role, epoch=epoch, read_seq=heads[row.room]))
+                head = heads[row.room]
+                # Memberships are told apart by their times: some come twice.
+                at_ms = AT_MS + head // 2
+                batch.append(change(room_id, self.user, row.role, epoch=epoch, at_ms=at_ms, read_seq=head))
                 continue
             seq = max(1, heads[row.room] + 1 + row.skew)
             heads[row.room] = seq
@@ -217,7 +244,7 @@ class Player:
                         room_id,
                         seq,
                         row.kind,
-                        CHANGES[row.kind],
+                        self.mine(CHANGES[row.kind]),
                         body=row.body if row.kind == "edit" else None,
                         by=self.user,
                         cid=row.key,
@@ -232,8 +259,14 @@ class Player:
             elif row.kind == "event":
                 batch.append(event(room_id, seq, epoch=epoch))
             else:
-                batch.append(message(room_id, seq, epoch=epoch, by=self.user, cid=row.key, body=row.body))
+                by = self.user if row.key in "kl" else "u_x"
+                said = self.mine(MENTIONS.get(row.key, "")) or None
+                batch.append(message(room_id, seq, epoch=epoch, by=by, cid=row.key, body=row.body, data=said))
         return batch
+
+    def mine(self, data: str) -> str:
+        """An event's data with the user's own id."""
+        return data.replace("u_me", self.user)
 
     async def learn(self) -> None:
         """Owners learn their rooms' heads from the log."""

@@ -6,7 +6,20 @@ from typing import Literal, cast
 
 import pytest
 
-from storage import Database, Tx, accounts, append, audit, history, projections, rooms, search, search_index
+from storage import (
+    Database,
+    Tx,
+    accounts,
+    append,
+    audit,
+    history,
+    messages,
+    projections,
+    rooms,
+    search,
+    search_index,
+)
+from storage.page import NO_BOUND
 from storage.search_tags import TAGS_SQL
 
 ROOMS, MESSAGES, USERS = 400, 20_000, 3_000
@@ -63,22 +76,29 @@ SELECT i % 300 + 1, 1, 'u_' || i / 300, 'mute', '' FROM generate_series(1, 5000)
 INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
 SELECT i % 5 + 1, i, i, 'u_1', '', 'update', '' FROM generate_series(1, 9999) i;
 
+
+INSERT INTO mentions (room_id, seq, user_id, author)
+SELECT room_id, seq, CASE WHEN seq % 9 = 0 THEN '' ELSE 'u_' || seq % 100 END, author
+FROM log WHERE kind = 'message' AND seq % 3 = 0;
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
 """  # noqa: S608  constants only
 
+DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
+"""As the trigger of migration 0007 does."""
 ONE, TWO = "{1}", "{1,2}"
-BOUND = str(history.NO_BOUND)
+BOUND = str(NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
-    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51"]),
+    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
+    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
     "search.show": (search.SHOW, [TWO, TWO, TWO, "word", "[", "]"]),
 }
 """As a search asks them: after its settings."""
 QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "history.before": (history.PAGE_BEFORE, ["1", "2000", "50"]),
-    "history.latest": (history.PAGE_BEFORE, ["1", str(history.NO_BOUND), "50"]),
+    "history.latest": (history.PAGE_BEFORE, ["1", str(NO_BOUND), "50"]),
     "history.after": (history.PAGE_AFTER, ["1", "2000", "50"]),
     "history.around": (history.PAGE_AROUND, ["1", "2000", "25", "25"]),
     "history.find_cids": (history.FIND_CIDS, ["1", "u_5", "{c5,c105}"]),
@@ -107,8 +127,15 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.all_members": (rooms.ALL_MEMBERS, ["1"]),
     "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
+    "rooms.move_pointers": (rooms.MOVE_POINTERS, [TWO, "{u_5,u_6}", TWO]),
+    "mentions.replace": (DELETE_MENTIONS, ["1", "5"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),
+    "messages.first_since": (messages.FIRST_SINCE, ["1", "5000"]),
+    "messages.head": (messages.HEAD, ["1"]),
+    "messages.find": (messages.FIND, ["1", "100", "5000", "50"]),
+    "messages.find_of": (messages.FIND_OF, ["1", "100", "5000", "50", "u_5"]),
+    "messages.find_seqs": (messages.FIND_SEQS, ["1", "{1,2,3}", "u_5"]),
     "accounts.find_users": (accounts.FIND_USERS, ["{u_5,u_6}"]),
     "accounts.list_users": (accounts.LIST_USERS, ["user1", "user2", "u_5", "50"]),
     "accounts.list_staff": (accounts.LIST_STAFF, ["50"]),
@@ -124,7 +151,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.find_issued": (accounts.FIND_ISSUED, ["{u_5,u_6}"]),
     "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0", "x"]),
     "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
-    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5"]),
+    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5", "9"]),
     "search.newest": (search.NEWEST, []),
     "search.languages": (search.LANGUAGES_IN_USE, []),
     "search.room_number": (search.ROOM_NUMBER, ["room000100"]),
@@ -144,7 +171,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "append.lock": (append.LOCK_ROOMS, [TWO]),
     "append.heads": (append.HEADS, [TWO]),
     "append.fates": (append.FATES, [TWO, TWO, "{u_5,u_6}", "{c5,c6}", "{x,y}", "{message,edit}"]),
-    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}"]),
+    "append.delete_members": (append.DELETE_MEMBERS, [TWO, "{u_5,u_6}", "{NULL,0}"]),
     "append.upsert_members": (
         append.UPSERT_MEMBERS,
         [TWO, "{u_5,u_6}", "{a,b}", "{member,member}", TWO, TWO, TWO],

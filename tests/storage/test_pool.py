@@ -91,7 +91,7 @@ async def test_run_commits_and_an_error_rolls_back(empty_database: Database) -> 
     await empty_database.run(script, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
 
     async def insert_and_fail(tx: Tx) -> None:
-        await tx.executemany("INSERT INTO t VALUES ($1)", [(2,), (3,)])
+        await tx.execute("INSERT INTO t VALUES (2), (3)")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -415,7 +415,7 @@ async def test_a_missing_database_and_a_senseless_address_are_no_matter_of_waiti
 
 
 async def test_statistics_count_calls_and_connections(empty_dsn: str) -> None:
-    """Calls, errors, connections and latency are there to be published."""
+    """Calls, statements, errors, connections and latency are there to be published."""
     async with open_database(empty_dsn, min_size=2, max_size=3) as db:
         await db.run(query, "SELECT 1")
         with pytest.raises(StorageError):
@@ -423,8 +423,37 @@ async def test_statistics_count_calls_and_connections(empty_dsn: str) -> None:
         figures = db.statistics()
 
     assert (figures.calls, figures.failed, figures.in_flight) == (2, 1, 0)
+    # Each call's own, the begin and the end of its transaction.
+    assert figures.statements == 6
     assert (figures.pool_size, figures.pool_idle) == (2, 2)
     assert 0 < figures.latency_last_s <= 2 * figures.latency_mean_s
+
+
+async def test_every_statement_counts_once(empty_database: Database) -> None:
+    """Whatever it is asked by; a read has no transaction around it."""
+
+    async def look(tx: Tx) -> None:
+        await tx.fetch("SELECT 1")
+        await tx.fetchrow("SELECT 1")
+        await tx.fetchval("SELECT 1")
+        await tx.execute("SELECT 1")
+        await tx.fetch_as(tuple, "SELECT")
+
+    await empty_database.read(look)
+    assert empty_database.statistics().statements == 5
+
+
+async def test_figures_of_two_databases_add_up(empty_dsn: str) -> None:
+    """What each did is in the sum, and the mean is over all calls."""
+    async with open_database(empty_dsn) as one, open_database(empty_dsn) as other:
+        await one.read(query, "SELECT 1")
+        for _ in range(3):
+            await other.run(query, "SELECT 1")
+        first, second = one.statistics(), other.statistics()
+        both = first.plus(second)
+
+    assert (both.calls, both.statements, both.pool_size) == (4, 10, 2)
+    assert both.latency_mean_s == pytest.approx((first.latency_mean_s + 3 * second.latency_mean_s) / 4)
 
 
 async def test_connections_say_who_they_are_and_have_limits(empty_database: Database) -> None:

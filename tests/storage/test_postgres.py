@@ -1,6 +1,7 @@
 """Postgres fulfils the contract of stores; and what only a real database can show."""
 
 import json
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
@@ -16,6 +17,8 @@ from storage import (
     Entry,
     Fenced,
     LogEntry,
+    MessageRange,
+    PointerMove,
     Poisoned,
     PostgresStore,
     Receipt,
@@ -29,6 +32,7 @@ from storage import (
     open_database,
 )
 from storage.append import append_carefully
+from storage.messages import find_messages
 from storage.rooms import activate
 from storage.testing import Fault, FaultyStore
 from tests.storage.calls import locked, wait_in_flight
@@ -123,6 +127,33 @@ async def test_a_batch_sent_again_waits_for_its_first_attempt(database: Database
     assert receipts == [Stored(), Duplicate(1, 1, AT_MS + 1), Stored(), Stored()]
     log = await read_log(store, room)
     assert [entry.kind for entry in log] == ["message", "void", "message", "message"]
+
+
+async def test_a_membership_that_is_being_changed_keeps_no_pointer_waiting(
+    database: Database, store: Store
+) -> None:
+    """It is passed over, whoever changes it and for how long; the others are moved."""
+    room = await owned_room(store)
+    await store.append([change(room, "u_bob"), change(room, "u_cat"), message(room, 1)])
+    token = trio.lowlevel.current_trio_token()
+    held, over = trio.Event(), threading.Event()
+
+    async def rename(tx: Tx) -> None:
+        await append_carefully(tx, [change(room, "u_bob", name="Robert")])
+        token.run_sync_soon(held.set)
+        # The call's time limit bounds this.
+        while not over.is_set():
+            await tx.fetchval("SELECT 1")
+
+    moves = [PointerMove(room, "u_bob", 1), PointerMove(room, "u_cat", 1)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, rename)
+        await held.wait()
+        try:
+            assert await store.move_pointers(moves) == {(room, "u_cat"): 1}
+        finally:
+            over.set()
+    assert await store.move_pointers(moves) == {(room, "u_cat"): 1, (room, "u_bob"): 1}
 
 
 async def test_an_append_that_is_cancelled_while_it_waits(database: Database, store: Store) -> None:
@@ -290,3 +321,21 @@ def _troubled(room: RoomId, seq: int) -> LogEntry:
             return message(room, seq, body="\x00")
         case _:
             return message(room, seq)
+
+
+async def test_a_purge_looks_at_so_much_for_a_page(database: Database) -> None:
+    """A page may hold nothing and still go on; together the pages hold all that is wanted."""
+    store = PostgresStore(database)
+    room = await owned_room(store)
+    await store.append([message(room, seq, by="u_bob" if seq in {2, 9} else "u_ann") for seq in range(1, 11)])
+
+    found: list[int] = []
+    pages = 0
+    after: int | None = 0
+    while after is not None:
+        wanted = MessageRange(author="u_bob", after=after)
+        page = await database.read(find_messages, room, wanted, 5, 3, timeout_s=5.0)
+        found += page.seqs
+        pages += 1
+        after = page.next_after
+    assert (found, pages) == ([2, 9], 4)

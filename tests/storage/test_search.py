@@ -122,6 +122,7 @@ async def test_the_newest_come_first_at_any_distance_in_time(store: Store) -> No
                 asked = SearchAsk(
                     user_id="u_ann",
                     query=query,
+                    now_ms=0,
                     room=room_name,
                     before=before,
                     limit=rng.choice([1, 7, 50]),

@@ -7,7 +7,7 @@ from typing import cast
 
 from chat.folding import fold_event
 from chat.json_value import decode_value
-from chat.room import as_event
+from chat.room_news import as_event
 from storage import MemoryStore
 from storage.model import RoomId
 from tests.chat.peers_double import Wires
@@ -77,6 +77,10 @@ class Present:
             self.settings |= {name: value for name, value in event.items() if name in self.settings}
         elif kind in {"member", "role", "sanction"}:
             self._govern(cast("str", event["user"]), event)
+        elif kind == "purge":
+            for of in cast("list[int]", event["seqs"]):
+                if not self.messages[of].deleted:
+                    self._change(self.messages[of], {**event, "kind": "delete"})
         elif kind in {"edit", "delete", "react", "pin"}:
             self._change(self.messages[cast("int", event["of"])], event)
 

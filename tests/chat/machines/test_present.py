@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from chat.json_value import encode_value
 from chat.protocol import Change, Delete, Edit, Invite, Mod, ModAction, Pin, React, SetState, Update
-from chat.room import as_event
 from chat.room_governance import Governing
 from chat.room_messages import ChangeRoom, GovernRoom, SendMessage, SubscribeRoom
+from chat.room_news import as_event
 from chat.room_rules import Person
 from storage import Unavailable
 from storage.model import LogEntry, Role
@@ -111,6 +111,7 @@ calm: list[st.SearchStrategy[Op]] = [
                 "slow",
                 "lock",
                 "unlock",
+                *["purge"] * 2,
                 "mute",
                 "unmute",
                 "role",
@@ -191,7 +192,7 @@ class Life(lives.Life[World, Op]):
             case Ask():
                 await self._ask(op)
             case Govern():
-                self._govern(op)
+                await self._govern(op)
             case Resume(user):
                 await self.look()
                 world.clients[user].disconnect()
@@ -274,7 +275,7 @@ class Life(lives.Life[World, Op]):
         client.ask(request_id, op.cid or "-", kind)
         self.tell(client, request_id, ChangeRoom(client.peer, request, value=value))
 
-    def _govern(self, op: Govern) -> None:
+    async def _govern(self, op: Govern) -> None:
         client = self.online(op.user)
         peer = client.peer
         assert peer is not None
@@ -283,7 +284,9 @@ class Life(lives.Life[World, Op]):
         client.ask(request_id, "-", kind)
         target = Person(f"u_{op.target}", op.target, "user")
         actor = Person(peer.user_id, peer.name, "user")
-        self.tell(client, request_id, GovernRoom(peer, request, actor=actor, target=target))
+        seqs = (await self._messages(target.user_id))[op.variant :] if op.what == "purge" else []
+        governing = GovernRoom(peer, request, actor=actor, target=target, seqs=seqs)
+        self.tell(client, request_id, governing)
 
     def _subscribe(self, user: str) -> None:
         client = self.online(user)
@@ -336,6 +339,8 @@ def govern(op: Govern, request_id: int) -> tuple[Governing, str]:
             return Update(id=request_id, room="tea", slow=op.variant / 1000), "room"
         case "lock" | "unlock":
             return Mod(id=request_id, room="tea", action=op.what), "room"
+        case "purge":
+            return Mod(id=request_id, room="tea", action="purge", target=target), "purge"
         case "invite":
             return Invite(id=request_id, room="tea", user=target), "member"
         case "kick" if op.target in {"dan", "eve"}:

@@ -15,8 +15,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from chat.protocol import Envelope
-from chat.room import as_event
 from chat.room_messages import JoinRoom, RoomMessage, SendMessage, SubscribeRoom
+from chat.room_news import as_event
 from storage import Unavailable
 from storage.model import LogEntry
 from storage.testing import Fault

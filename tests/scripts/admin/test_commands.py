@@ -59,7 +59,9 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("kick Bob --room tea --reason spam --yes", UPON),
     ("ban Bob --room tea --reason spam --for 2h --yes", UPON),
     ("ban Bob --room tea --reason spam --dry-run", UPON),
+    ("ban Bob --reason spam --for 7d --yes", UPON),
     ("mute Bob --room tea --reason loud", UPON),
+    ("mute Bob --reason loud", UPON),
     ("role Bob moderator --room tea", UPON),
     ("lock tea", MODERATED),
     ("unlock tea", MODERATED),
@@ -267,6 +269,19 @@ async def test_an_act_is_undone_once(scene: Scene, line: str, asked: str) -> Non
     assert await scene.run("undo", "tea:3", "--json") == EXIT_FAILED
     assert scene.error == "conflict"
     assert "tea:3 was followed by tea:4" in scene.err
+
+
+async def test_a_ban_without_a_room_is_for_the_whole_server(scene: Scene) -> None:
+    """Until it is undone; rooms' own moderators impose none."""
+    assert await scene.run("ban", "Bob", "--reason", "spam", "--yes", "--json", by="Mo") == EXIT_OK
+    assert (scene.told["room"], scene.told["audit"]) == (None, "sys.server:1")
+    assert await scene.run("users", "list", by="Bob") == EXIT_FAILED
+    assert "spam" in scene.err
+    assert await scene.run("users", "show", "Bob") == EXIT_OK
+    assert "sys.server:1" in scene.out
+    assert await scene.run("undo", "sys.server:1") == EXIT_OK, scene.err
+    assert await scene.run("users", "list", by="Bob") == EXIT_UNAUTHORISED
+    assert await scene.run("mute", "Bob", "--reason", "x", by="Zoe") == EXIT_UNAUTHORISED
 
 
 async def test_an_export_is_continued_where_it_ended(scene: Scene, tmp_path: Path) -> None:

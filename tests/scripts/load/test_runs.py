@@ -117,6 +117,8 @@ async def test_many_kinds_of_users_at_once_find_nothing_wrong(tmp_path: Path) ->
             tmp_path,
             "mixed",
             *("--url", server.url, "--users", "40", "--duration", "6", "--rate", "40"),
+            # Nobody has figures there: the run goes on, and says why they are missing.
+            *("--metrics", f"http://127.0.0.1:{server.port}"),
             *("--set", "ramp_s=0.5", "--set", "settle_s=0.5", "--set", "watchers=0.5"),
             *("--set", "users_per_room=20", "--set", "storm.first_s=2", "--set", "storm.every_s=2"),
             *("--set", "storm.back_s=0.5", "--set", "churn.stay_s=2", "--set", "churn.away_s=1"),
@@ -128,6 +130,8 @@ async def test_many_kinds_of_users_at_once_find_nothing_wrong(tmp_path: Path) ->
         assert record.totals.violation_count == 0, run.printed
         assert record.totals.resumes > 0
         assert record.totals.latency["resume"].count > 0
+        assert "its figures are missing: it answers 404" in run.printed
+        assert "in the end because of this: it answers 404" in run.printed
         assert record.totals.latency["history"].count > 0
         assert record.totals.checked_rooms == 4
 

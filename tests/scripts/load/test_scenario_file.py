@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scripts.load.behaviours import Chat, Churn
@@ -17,6 +18,13 @@ def test_a_file_becomes_its_scenario() -> None:
     scenario = parse_scenario('name = "n"\nusers = 50\nusers_per_room = 10\n' + CHAT, "f")
     assert (scenario.name, scenario.users, scenario.rooms) == ("n", 50, 5)
     assert scenario.groups == (Chat(rate=0.5),)
+
+
+def test_fewer_users_than_a_room_takes_say_nothing_of_more_users() -> None:
+    """All of them are in one room; ten times as many, as a search for the capacity tries, are not."""
+    scenario = parse_scenario("users = 50\nusers_per_room = 100\n" + CHAT, "f")
+    assert scenario.rooms == 1
+    assert msgspec.structs.replace(scenario, users=1_000).rooms == 10
 
 
 @pytest.mark.parametrize("name", builtin_names())

@@ -1,0 +1,40 @@
+"""What was said before there were counts of mentions counts, too."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from storage import Database, PostgresStore, migrate
+from tests.storage.rows import change, changed, message, new_room, take_over
+
+STEP = "0007_read_pointers_and_mentions.sql"
+
+
+async def test_messages_from_before_mention_by_their_present_texts(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    """The last edit of a message counts, and a deleted one mentions nobody."""
+    for file in (files("storage") / "migrations").iterdir():
+        if file.name.endswith(".sql") and file.name < STEP:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    await migrate(empty_database, tmp_path)
+    store = PostgresStore(empty_database)
+    room = (await store.create_room(new_room())).room_id
+    await take_over(store)
+    named = '{"mentions":["u_bob"]}'
+    await store.append(
+        [
+            *(change(room, user) for user in ("u_bob", "u_cat")),
+            *(message(room, seq, data=named) for seq in (1, 2, 3, 4)),
+            message(room, 5, data='{"here":true}', by="u_bob"),
+            message(room, 6, data="nonsense"),
+            message(room, 7, data=named, by="u_bob"),
+            changed(room, 8, "edit", '{"of":2,"version":2}', body="b"),
+            changed(room, 9, "edit", '{"of":3,"version":2,"mentions":["u_cat"]}', body="b"),
+            changed(room, 10, "delete", '{"of":4}'),
+        ]
+    )
+
+    await migrate(empty_database)
+
+    pages = await store.memberships(["u_bob", "u_cat"], after=None, limit=9)
+    assert {user: page.rooms[0].mentions for user, page in pages.items()} == {"u_bob": 1, "u_cat": 2}
