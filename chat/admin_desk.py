@@ -22,7 +22,9 @@ from chat.people import People
 from chat.protocol import (
     AdminRequest,
     Audit,
+    Busiest,
     Disconnect,
+    Drain,
     Enroll,
     Envelope,
     Reset,
@@ -32,6 +34,7 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.room_loads import RoomLoad
 from chat.room_messages import RoomInfo
 from chat.room_rules import Person, Rank, rank_of
 from chat.session import Session
@@ -70,6 +73,9 @@ class AdminServices:
         now_ms: milliseconds since 1970 UTC.
         random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
         on_revoked: called when tokens were revoked here.
+        loads: of the busiest rooms in memory here, at most as many as asked for.
+        sessions: how many there are here.
+        drain: end this server in order, soon.
     """
 
     store: Store
@@ -79,6 +85,9 @@ class AdminServices:
     now_ms: Callable[[], int]
     random_bytes: Callable[[int], bytes]
     on_revoked: Callable[[], None]
+    loads: Callable[[int], Sequence[RoomLoad]]
+    sessions: Callable[[], int]
+    drain: Callable[[], None]
     page_max: int
 
 
@@ -116,6 +125,12 @@ class AdminDesk:
                 await self._enroll(session, request)
             case Reset():
                 await self._reset(session, request)
+            case Busiest():
+                _require(session, Rank.SERVER_MODERATOR)
+                loads = self._services.loads(request.limit)
+                session.reply(ok(request.id, items=[_load_item(load) for load in loads]))
+            case Drain():
+                self._drain(session, request)
             case _:
                 assert_never(request)
 
@@ -255,6 +270,13 @@ class AdminDesk:
         _log.info("admin.reset", by=session.user_id, user=row.user_id, tokens=revoked)
         session.reply(ok(request.id, affected=revoked, password=password))
 
+    def _drain(self, session: Session, request: Drain) -> None:
+        _require(session, Rank.SERVER_ADMIN)
+        session.reply(ok(request.id, affected=self._services.sessions()))
+        if not request.dry_run:
+            _log.warning("admin.drain", by=session.user_id)
+            self._services.drain()
+
     # -- helpers ---------------------------------------------------------------------------------------
 
     async def _find(self, user_id: str) -> Person:
@@ -352,6 +374,18 @@ def _token_item(token: TokenInfo) -> Envelope:
     if token.revoked_at_ms is not None:
         item["revoked"] = token.revoked_at_ms
     return item
+
+
+def _load_item(load: RoomLoad) -> Envelope:
+    return {
+        "room": load.room,
+        "subscribers": load.subscribers,
+        "waiting": load.waiting,
+        "wait_ms": round(load.wait_s * 1000, 3),
+        "messages": load.messages,
+        "turn_ms": round(load.turn_s * 1000, 3),
+        "turn_max_ms": round(load.turn_max_s * 1000, 3),
+    }
 
 
 def _session_item(session: Session) -> Envelope:

@@ -33,6 +33,7 @@ REPEATABLE: Final = frozenset(
         "users",
         "user",
         "sessions",
+        "busiest",
         "presence",
         "watch",
         "unwatch",

@@ -45,6 +45,7 @@ from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.revocations import Revocations
 from chat.room import RoomServices
+from chat.room_loads import busiest
 from chat.room_maker import RoomMaker
 from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
@@ -83,6 +84,9 @@ class Node:
         rng: spreads heartbeats and retries.
         random_bytes: unpredictable bytes, for ids and secrets.
         in_thread: where passwords are hashed.
+
+    Attributes:
+        drain_asked: set when an admin asked for the end of this server.
 
     Raises:
         BadIssuerKeys: an outside issuer's keys cannot be read.
@@ -174,6 +178,7 @@ class Node:
         self._serial = 0
         self._sessions: dict[str, Session] = {}
         self._run_id = random_bytes(4).hex()
+        self.drain_asked = trio.Event()
         self.gateway: Gateway
         self.governor: PressureGovernor
         self.revocations: Revocations
@@ -344,6 +349,9 @@ class Node:
                     now_ms=self._now_ms,
                     random_bytes=self._random_bytes,
                     on_revoked=self.revocations.look_soon,
+                    loads=partial(busiest, self.rooms.group, self.topics),
+                    sessions=lambda: len(self._sessions),
+                    drain=self.drain_asked.set,
                     page_max=config.page_max,
                 ),
                 now_ms=self._now_ms,

@@ -383,7 +383,19 @@ class Reset(Request, frozen=True, tag="reset"):
     dry_run: bool = False
 
 
-AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset
+class Busiest(Request, frozen=True, tag="busiest"):
+    """The rooms in memory here for which messages wait longest, then those that most receive."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class Drain(Request, frozen=True, tag="drain"):
+    """End this server in order, as SIGTERM does."""
+
+    dry_run: bool = False
+
+
+AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Busiest | Drain
 """What the server's people ask; `audit` of a room its own moderators, too."""
 
 AnyRequest = (
@@ -458,6 +470,8 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Disconnect,
         Enroll,
         Reset,
+        Busiest,
+        Drain,
     )
 }
 """Every request that this server knows, by its `t`."""

@@ -28,9 +28,11 @@ from chat.protocol import (
     PURGED_MAX,
     AnyRequest,
     Audit,
+    Busiest,
     Create,
     Delete,
     Disconnect,
+    Drain,
     Edit,
     Enroll,
     Envelope,
@@ -184,7 +186,9 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
-            case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset():
+            case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset() | Busiest():
+                await self._admin.answer(session, request)
+            case Drain():
                 await self._admin.answer(session, request)
             case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing() | Read():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")

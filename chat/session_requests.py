@@ -11,10 +11,12 @@ from chat.people import person_of
 from chat.protocol import (
     AnyRequest,
     Audit,
+    Busiest,
     Change,
     Create,
     Delete,
     Disconnect,
+    Drain,
     Edit,
     Enroll,
     Envelope,
@@ -128,6 +130,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             | Disconnect()
             | Enroll()
             | Reset()
+            | Busiest()
+            | Drain()
         ):
             return False
         case _:

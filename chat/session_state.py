@@ -12,8 +12,10 @@ from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
     Audit,
+    Busiest,
     Create,
     Disconnect,
+    Drain,
     Enroll,
     GetState,
     Hello,
@@ -197,6 +199,8 @@ class SessionState:
                 | Disconnect()
                 | Enroll()
                 | Reset()
+                | Busiest()
+                | Drain()
             ):
                 self.count_list(now_s, request.id)
             case Search():

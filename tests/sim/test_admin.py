@@ -31,6 +31,8 @@ ASKED: Mapping[str, dict[str, object]] = {
     "enroll": {"name": "Eve"},
     "reset": {"user": "u_a"},
     "rooms": {"all": True},
+    "busiest": {},
+    "drain": {},
 }
 
 
@@ -63,10 +65,10 @@ async def test_everybody_else_is_forbidden_to_ask(t: str) -> None:
             assert (await client.refused(t, **ASKED[t]))["code"] == "forbidden"
 
 
-@pytest.mark.parametrize("t", ["enroll", "reset"])
+@pytest.mark.parametrize("t", ["enroll", "reset", "drain"])
 @virtual_time
-async def test_accounts_are_for_admins_alone(t: str) -> None:
-    """A moderator makes none and resets none."""
+async def test_accounts_and_the_server_s_end_are_for_admins_alone(t: str) -> None:
+    """A moderator makes none, resets none, and ends nothing."""
     async with open_sim(FAST) as sim:
         mod = await enter_as(sim, "Mo", "moderator")
         assert (await mod.refused(t, **ASKED[t]))["code"] == "forbidden"
@@ -214,6 +216,31 @@ async def test_the_server_s_people_read_every_room() -> None:
         assert (await mod.refused("send", room="den", cid="1", body="hello"))["code"] == "room_not_found"
         assert (await bob.refused("subscribe", room="den"))["code"] == "room_not_found"
         assert (await bob.refused("history", room="den"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_the_rooms_for_which_most_waits_or_most_receive_come_first() -> None:
+    """With what they did since they became active."""
+    async with open_sim(FAST) as sim:
+        ann, _ = await sim.join("tea", "ann", "bob")
+        await ann.request("join", room="den", create=True)
+        await ann.request("send", room="den", cid="1", body="hello")
+        mod = await enter_as(sim, "Mo", "moderator")
+        listed = await mod.request("busiest")
+        assert shown(listed, "room", "subscribers", "waiting") == [("tea", 2, 0), ("den", 1, 0)]
+        assert all(isinstance(item["messages"], int) and item["messages"] > 0 for item in items(listed))
+        assert shown(await mod.request("busiest", limit=1), "room") == [("tea",)]
+
+
+@virtual_time
+async def test_an_admin_s_word_drains_the_server() -> None:
+    """As a signal does; a trial says only whom it would concern."""
+    async with open_sim(FAST) as sim:
+        admin = await enter_as(sim, "Ada", "admin")
+        assert (await admin.request("drain", dry_run=True))["affected"] == 1
+        assert not sim.node.drain_asked.is_set()
+        await admin.request("drain")
+        assert sim.node.drain_asked.is_set()
 
 
 @virtual_time
