@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 from chat.cli_options import UsageMistake
 from chat.config_sources import ConfigError
 from scripts.admin.audit import audit_app
+from scripts.admin.drain import drain
 from scripts.admin.exits import EXIT_OK, EXIT_USAGE
 from scripts.admin.export import export
 from scripts.admin.first import completion_of, init, login
@@ -40,6 +41,7 @@ app.command(tail)
 app.command(top)
 app.command(health)
 app.command(export)
+app.command(drain)
 
 
 def _completion(shell: str) -> str:

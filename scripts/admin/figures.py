@@ -42,6 +42,9 @@ P99S_MS: Final[Mapping[str, str]] = {
     "gc_pause_p99_ms": "parley_gc_pause_seconds",
 }
 
+Load = Mapping[str, object]
+"""An item of `busiest` (docs/protocol.md 4)."""
+
 Buckets = Mapping[float, float]
 """Cumulative counts by upper bound."""
 
@@ -65,6 +68,21 @@ class ActorFigures(NamedTuple):
     wait_p99_ms: float | None
     turn_p99_ms: float | None
     turns_per_s: float | None
+
+
+class RoomFigures(NamedTuple):
+    """One room, as the server says of it now, and what it did since the last look; None: not known.
+
+    Attributes:
+        busy: the part of the time in which it worked.
+    """
+
+    room: str
+    subscribers: float
+    waiting: float
+    wait_ms: float
+    messages_per_s: float | None
+    busy: float | None
 
 
 class Figures(NamedTuple):
@@ -121,6 +139,34 @@ def compare(before: Sample | None, after: Sample, elapsed_s: float) -> Figures:
     ]
     actors.sort(key=lambda actor: -(actor.wait_p99_ms or 0.0))
     return Figures(found, tuple(actors))
+
+
+def compare_rooms(
+    before: Mapping[str, Load], after: Mapping[str, Load], elapsed_s: float
+) -> tuple[RoomFigures, ...]:
+    """What rooms did between two looks at the busiest, in the order of the later one."""
+    return tuple(
+        RoomFigures(
+            room,
+            _number(load, "subscribers"),
+            _number(load, "waiting"),
+            _number(load, "wait_ms"),
+            _grown_rate(before.get(room), load, "messages", elapsed_s),
+            _grown_rate(before.get(room), load, "turn_ms", elapsed_s * _MS),
+        )
+        for room, load in after.items()
+    )
+
+
+def _grown_rate(before: Load | None, after: Load, name: str, elapsed: float) -> float | None:
+    if before is None or elapsed <= 0 or _number(after, name) < _number(before, name):
+        return None
+    return (_number(after, name) - _number(before, name)) / elapsed
+
+
+def _number(load: Load, name: str) -> float:
+    value = load.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _rate(before: Sample | None, after: Sample, metric: str, elapsed_s: float) -> float | None:

@@ -1,13 +1,14 @@
 """PURE: `parley admin top` as people see it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from scripts.admin.figures import Figures
+from chat.terminal_text import printable
+from scripts.admin.figures import Figures, RoomFigures
 
 _MIB: Final = 1024 * 1024
 
@@ -22,6 +23,10 @@ def _ms(value: float) -> str:
 
 def _mib(value: float) -> str:
     return f"{value / _MIB:,.0f} MiB"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
 
 
 def _cores(value: float) -> str:
@@ -62,12 +67,14 @@ ROWS: Final[tuple[tuple[tuple[str, str, Callable[[float], str]], ...], ...]] = (
 )
 
 
-def render_top(figures: Figures, where: str) -> Group:
+def render_top(figures: Figures, rooms: Sequence[RoomFigures], where: str, note: str = "") -> Group:
     """A screen of figures.
 
     Args:
         figures: of the last tick.
+        rooms: the busiest.
         where: the metrics' address.
+        note: why there are no rooms.
     """
     overview = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
@@ -89,7 +96,26 @@ def render_top(figures: Figures, where: str) -> Group:
             _or_dash(actor.wait_p99_ms, _ms),
             _or_dash(actor.turn_p99_ms, _ms),
         )
-    return Group(Text(f"parley top: {where} (Ctrl-C ends)", style="bold"), overview, Text(""), actors)
+    head = Text(f"parley top: {where} (Ctrl-C ends)", style="bold")
+    below = Text(note, style="dim") if note else _rooms(rooms)
+    return Group(head, overview, Text(""), actors, Text(""), below)
+
+
+def _rooms(rooms: Sequence[RoomFigures]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("rooms", overflow="ellipsis", no_wrap=True, max_width=24)
+    for title in ("fan-out", "waiting", "wait", "messages/s", "busy"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for room in rooms:
+        table.add_row(
+            printable(room.room),
+            _whole(room.subscribers),
+            _whole(room.waiting),
+            _ms(room.wait_ms),
+            _or_dash(room.messages_per_s, _whole),
+            _or_dash(room.busy, _percent),
+        )
+    return table
 
 
 def _shown(values: Mapping[str, float | None], name: str, form: Callable[[float], str]) -> str:

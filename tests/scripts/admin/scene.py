@@ -43,7 +43,12 @@ class Scene:
     """
 
     def __init__(
-        self, at: Addresses, store: MemoryStore, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch
+        self,
+        at: Addresses,
+        store: MemoryStore,
+        ended: trio.Event,
+        capsys: pytest.CaptureFixture[str],
+        patch: pytest.MonkeyPatch,
     ) -> None:
         self.at = at
         self.store = store
@@ -51,6 +56,7 @@ class Scene:
         self.ids: dict[str, str] = {}
         self.out = self.err = ""
         self._clients = 0
+        self._ended = ended
         self._capsys = capsys
         self._patch = patch
 
@@ -73,6 +79,11 @@ class Scene:
     def items(self) -> list[dict[str, object]]:
         """What it listed."""
         return cast("list[dict[str, object]]", self.told["items"])
+
+    async def wait_ended(self) -> None:
+        """Wait until the server has ended by itself."""
+        with trio.fail_after(START_S):
+            await self._ended.wait()
 
     async def register(self, name: str, role: str, *, expires_at_ms: int | None = None) -> None:
         """Make a user with a token."""
@@ -108,17 +119,18 @@ class Scene:
 async def open_scene(capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> AsyncGenerator[Scene]:
     """Serve, with `PEOPLE` registered and a room `tea` of Zoe's that Bob is in: a message, then a topic."""
     store = MemoryStore()
-    stop = trio.Event()
+    stop, ended = trio.Event(), trio.Event()
     # What the server logs is no command's output.
     with structlog.testing.capture_logs():
         async with trio.open_nursery() as nursery:
 
             async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
                 await serve_store(CONFIG, store, "memory", stop=stop, task_status=task_status)
+                ended.set()
 
             with trio.fail_after(START_S):
                 at = await nursery.start(run)
-                scene = Scene(at, store, capsys, patch)
+                scene = Scene(at, store, ended, capsys, patch)
                 for name, role in PEOPLE.items():
                     await scene.register(name, role)
                 async with scene.client("Zoe") as zoe, scene.client("Bob") as bob:

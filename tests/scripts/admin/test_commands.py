@@ -72,6 +72,7 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("tail tea --count 1", {"t", "room", "epoch", "seq", "at", "by", "kind", "n", "cid", "body", "name"}),
     ("tail --audit --count 1", {"audit", "room", "seq", "at", "by", "name", "action", "detail", "hash"}),
     ("health", {"alive", "ready", "said"}),
+    ("drain --dry-run", {"affected", "dry_run"}),
     ("export tea FILE", {"room", "file", "from", "to", "events"}),
     ("completion bash", {"shell", "script"}),
 ]
@@ -203,6 +204,15 @@ async def test_what_goes_wrong_is_told_with_what_to_type(
     assert not scene.out
 
 
+async def test_a_server_that_is_drained_ends(scene: Scene) -> None:
+    """In order: afterwards nobody answers."""
+    assert await scene.run("drain", "--yes", by="Mo") == EXIT_UNAUTHORISED
+    assert await scene.run("drain", "--yes") == EXIT_OK
+    assert "is draining" in scene.out
+    await scene.wait_ended()
+    assert await scene.run("health") == EXIT_UNREACHABLE
+
+
 async def test_an_error_is_json_for_scripts(scene: Scene) -> None:
     """Under `error`, on standard output."""
     for line, by, exit_code, code in (
@@ -228,6 +238,7 @@ async def test_a_trial_changes_nothing(scene: Scene) -> None:
         "users create Eve",
         "users reset Bob",
         "users disconnect Bob",
+        "drain",
     ):
         assert await scene.run(*line.split(), "--dry-run") == EXIT_OK, scene.err
         assert "would" in scene.out
@@ -328,8 +339,14 @@ async def test_top_prints_a_line_a_look(scene: Scene) -> None:
     assert first["rooms_active"] == 1.0
     assert second["deliveries_per_s"] == 0.0
     assert {actor["kind"] for actor in second["actors"]} == {"room", "presence"}
+    assert [room["room"] for room in second["rooms"]] == ["tea"]
+    assert second["rooms"][0]["messages_per_s"] == 0.0
     assert await scene.run("top", "--metrics", scene.metrics_url, "--count", "1") == EXIT_OK
     assert "deliveries/s" in scene.out
+    for by, note in (("Bob", "server moderator"), ("gone", "not valid")):
+        scene.tokens["gone"] = "pt_" + "x" * 43
+        assert await scene.run("top", "--metrics", scene.metrics_url, "--count", "1", by=by) == EXIT_OK
+        assert note in scene.out
     for path in ("/healthz", "/nothing"):
         where = scene.metrics_url.replace("/metrics", path)
         assert await scene.run("top", "--metrics", where, "--count", "1") == EXIT_UNREACHABLE

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from chat.metrics import Metrics
-from scripts.admin.figures import compare, read_sample
+from scripts.admin.figures import RoomFigures, compare, compare_rooms, read_sample
 from scripts.admin.top import as_json
 from scripts.admin.top_view import render_top
 
@@ -67,17 +67,42 @@ def test_the_screen_fits(width: int) -> None:
     """With every figure in it; what is unknown is a dash."""
     console = Console(file=io.StringIO(), width=width)
     with console.capture() as capture:
-        console.print(render_top(compare(read_sample(BEFORE), read_sample(AFTER), 2.0), "http://x/metrics"))
+        figures = compare(read_sample(BEFORE), read_sample(AFTER), 2.0)
+        rooms = [RoomFigures("r" * 24, 10_000, 1024, 1234.5, 25_000.0, 0.999)] * 8
+        console.print(render_top(figures, rooms, "http://x/metrics"))
     text = capture.get()
 
     assert max(map(len, text.splitlines())) <= width
+    assert len(text.splitlines()) <= 24
     assert "…" not in text
-    for words in ("deliveries/s", "commit lag", "500.0 ms", "mailbox wait p99", "10.0 ms", "presence"):
+    for words in (
+        "deliveries/s",
+        "commit lag",
+        "500.0 ms",
+        "mailbox wait p99",
+        "10.0 ms",
+        "presence",
+        "1,234.5 ms",
+        "99.9 %",
+    ):
         assert words in text
 
 
 def test_scripts_get_every_figure() -> None:
     """Under the same names at every look."""
-    first = as_json(compare(None, read_sample(""), 0.0))
-    assert first.keys() == as_json(compare(read_sample(BEFORE), read_sample(AFTER), 1.0)).keys()
-    assert first["actors"] == []
+    first = as_json(compare(None, read_sample(""), 0.0), [], "no token")
+    later = as_json(compare(read_sample(BEFORE), read_sample(AFTER), 1.0), [])
+    assert first.keys() == later.keys()
+    assert (first["actors"], first["rooms"], later["rooms"]) == ([], None, [])
+
+
+def test_what_a_room_did_is_of_the_time_between_two_looks() -> None:
+    """A room that is new among the busiest, or was activated again, did what nobody knows."""
+    after = {"subscribers": 2, "waiting": 1, "wait_ms": 3.0, "messages": 30, "turn_ms": 150.0}
+    before = {**after, "messages": 10, "turn_ms": 50.0}
+
+    assert compare_rooms({"tea": before}, {"tea": after}, 2.0) == (
+        RoomFigures("tea", 2.0, 1.0, 3.0, 10.0, 0.05),
+    )
+    for known in ({}, {"tea": {**after, "messages": 99, "turn_ms": 999.0}}):
+        assert compare_rooms(known, {"tea": after}, 2.0) == (RoomFigures("tea", 2.0, 1.0, 3.0, None, None),)

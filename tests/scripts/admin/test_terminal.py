@@ -25,14 +25,16 @@ async def scene(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 async def test_top_draws_a_screen_and_gives_the_terminal_back(scene: Scene) -> None:
     """Once a look, on a screen of its own; Ctrl-C ends it as a script expects."""
-    async with open_screen("top", "--metrics", scene.metrics_url, "--every", "0.1s") as screen:
-        first = await screen.wait_for(r"presence +(-|\d)")
+    environ = {"PARLEY_URL": scene.at.url, "PARLEY_TOKEN": scene.tokens["Mo"]}
+    argv = ("top", "--metrics", scene.metrics_url, "--every", "0.1s")
+    async with open_screen(*argv, **environ) as screen:
+        first = await screen.wait_for(r"tea +0 +0 +0\.0 ms")
         for words in ("rooms active", "deliveries/s", "commit lag", "mailbox wait p99"):
             assert words in first
         async with scene.client("Zoe") as zoe:
             await zoe.join("tea")
             await zoe.send("tea", "more")
-            await screen.wait_for(r"connections +1 ")
+            await screen.wait_for(r"connections +2 (?s:.*)tea +1 +0 +0\.0 ms")
         screen.type(CTRL_C)
         assert await screen.wait_ended() == EXIT_INTERRUPTED
     assert ALTERNATE_ON in screen.drawn
