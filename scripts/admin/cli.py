@@ -17,6 +17,7 @@ from scripts.admin.exits import EXIT_OK, EXIT_USAGE
 from scripts.admin.export import export
 from scripts.admin.first import completion_of, init, login
 from scripts.admin.health import health
+from scripts.admin.import_room import import_room
 from scripts.admin.moderation import add_commands
 from scripts.admin.output import say
 from scripts.admin.rooms import rooms_app
@@ -41,6 +42,7 @@ app.command(tail)
 app.command(top)
 app.command(health)
 app.command(export)
+app.command(import_room, name="import")
 app.command(drain)
 
 

@@ -118,7 +118,7 @@ def test_every_command_has_help(command: Sequence[str], capsys: pytest.CaptureFi
 def test_every_command_is_tried_below() -> None:
     """But for those whose tests are their own."""
     tried = {tuple(line.split()[: len(command)]) for line, _ in SHAPES for command in COMMANDS}
-    own = {("init",), ("login",), ("audit", "verify"), ("top",), ("unban",), ("unmute",)}
+    own = {("import",), ("init",), ("login",), ("audit", "verify"), ("top",), ("unban",), ("unmute",)}
     assert set(COMMANDS) - tried == own
 
 

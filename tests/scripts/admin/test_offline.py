@@ -1,18 +1,65 @@
 """Commands on the database alone: the first admin, and whether the audit is whole."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
 
 from scripts.admin.cli import main
-from scripts.admin.exits import EXIT_FAILED, EXIT_FOUND, EXIT_OK, EXIT_UNREACHABLE
+from scripts.admin.exits import EXIT_FAILED, EXIT_FOUND, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from storage import PostgresStore, Tx, open_database
 from tests.storage.contract_governance import invite, kick
-from tests.storage.rows import owned_room
+from tests.storage.rows import owned_room, read_log
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
+
+
+EVENTS: Final[list[dict[str, object]]] = [
+    {
+        "seq": 1,
+        "at": 10,
+        "by": "u_b",
+        "kind": "message",
+        "n": 1,
+        "cid": "1",
+        "body": "hello",
+        "name": "Bob",
+        "room": "old",
+        "epoch": 4,
+    },
+    {
+        "seq": 2,
+        "at": 11,
+        "by": "u_a",
+        "kind": "member",
+        "user": "u_b",
+        "name": "Bob",
+        "role": "member",
+        "action": "invite",
+    },
+    {
+        "seq": 3,
+        "at": 12,
+        "by": "u_a",
+        "kind": "sanction",
+        "user": "u_b",
+        "name": "Bob",
+        "action": "mute",
+        "reason": "loud",
+    },
+    {"seq": 4, "at": 13, "by": "u_b", "kind": "message", "n": 2, "cid": "2", "body": "bye", "name": "Bob"},
+]
+
+
+def write_lines(file: Path, events: Sequence[Mapping[str, object]] | bytes) -> None:
+    """An export with these events, or any bytes."""
+    lines = (
+        events if isinstance(events, bytes) else b"".join(b"%s\n" % json.dumps(e).encode() for e in events)
+    )
+    file.write_bytes(lines)
 
 
 class Shell:
@@ -105,6 +152,67 @@ async def test_tampering_is_told_with_an_exit_code_of_its_own(shell: Shell) -> N
     assert [finding["audit"] for finding in told["findings"]] == ["lobby:2"]
     assert await shell.run("audit", "verify", "--offline") == EXIT_FOUND
     assert "NOT whole" in shell.out
+
+
+async def test_a_log_is_imported_and_continued(shell: Shell, tmp_path: Path) -> None:
+    """As it was, members, sanctions and audit included; the same file again adds nothing."""
+    file = tmp_path / "tea.jsonl"
+    write_lines(file, EVENTS[:3])
+    argv = ("import", str(file), "tea", "--owner", "ada", "--offline", "--json")
+    assert await shell.run(*argv) == EXIT_FAILED  # nobody is called so yet
+    assert await shell.run("init", "Ada") == EXIT_OK
+    assert await shell.run(*argv, "--dry-run") == EXIT_OK
+    assert json.loads(shell.out)["events"] == 3
+    assert await shell.run(*argv) == EXIT_OK, shell.err
+    assert json.loads(shell.out)["events"] == 3
+    write_lines(file, EVENTS)
+    assert await shell.run(*argv) == EXIT_OK, shell.err
+    assert json.loads(shell.out)["events"] == 1
+    assert await shell.run(*argv) == EXIT_OK
+    assert json.loads(shell.out)["events"] == 0
+
+    async with open_database(shell.dsn) as database:
+        store = PostgresStore(database)
+        row = await store.find_room("tea")
+        assert row is not None
+        log = await read_log(store, row.room_id)
+        assert [(entry.seq, entry.kind, entry.body) for entry in log] == [
+            (1, "message", "hello"),
+            (2, "member", None),
+            (3, "sanction", None),
+            (4, "message", "bye"),
+        ]
+        members = await store.list_members(row.room_id, after=None, limit=9)
+        assert {(member.name, member.role) for member in members} == {("Ada", "owner"), ("Bob", "member")}
+        assert [each.kind for each in await store.list_sanctions(row.room_id)] == ["mute"]
+    assert await shell.run("audit", "verify", "--offline") == EXIT_OK
+
+
+async def test_a_file_that_is_no_log_of_this_room_changes_nothing(shell: Shell, tmp_path: Path) -> None:
+    """A mistake in its middle, or another log than the room's."""
+    assert await shell.run("init", "Ada") == EXIT_OK
+    file = tmp_path / "tea.jsonl"
+    argv = ("import", str(file), "tea", "--owner", "Ada", "--offline", "--json")
+    for bad in ([*EVENTS[:1], *EVENTS[2:]], b"\xff\n"):
+        write_lines(file, bad)
+        assert await shell.run(*argv) == EXIT_FAILED
+        assert json.loads(shell.out)["error"]["code"] == "bad_file"
+    async with open_database(shell.dsn) as database:
+        assert await PostgresStore(database).find_room("tea") is None
+    write_lines(file, EVENTS)
+    assert await shell.run(*argv) == EXIT_OK
+    for other in (EVENTS[:2], [*EVENTS[:3], {**EVENTS[3], "cid": "x"}]):
+        write_lines(file, other)
+        assert await shell.run(*argv) == EXIT_FAILED
+        assert json.loads(shell.out)["error"]["code"] == "conflict"
+
+
+def test_an_import_is_of_the_database_alone(tmp_path: Path) -> None:
+    """And into a room that can be called so."""
+    argv = ["import", str(tmp_path / "x"), "tea", "--owner", "Ada"]
+    assert main(argv) == EXIT_USAGE
+    for room in ("No Room", "dm.x", "sys.server"):
+        assert main(["import", str(tmp_path / "x"), room, "--owner", "Ada", "--offline"]) == EXIT_USAGE
 
 
 def test_a_database_that_is_away_is_told(capsys: pytest.CaptureFixture[str]) -> None:
