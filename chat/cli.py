@@ -25,6 +25,7 @@ import trio
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from chat.cli_accounts import token_app, user_app
+from chat.cli_client import client_url, reachable
 from chat.cli_options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -37,7 +38,6 @@ from chat.cli_options import (
     say,
 )
 from chat.cli_password import read_secret
-from chat.client_options import authority, split_url
 from chat.config import Config
 from chat.config_sources import ENV_PREFIX, ConfigError, LoadedConfig, Mistake
 from chat.descriptors import allow_files
@@ -52,8 +52,6 @@ from storage import StorageError, migrate
 _EXPECTED: Final = (ChatError, StorageError, OSError)
 _DEFAULT_URL: Final = "ws://127.0.0.1:8000/ws"
 _SPEED_MAX: Final = 1e9
-_PORT_MAX: Final = 65_535
-_PORT_DIGITS: Final = 5
 _DATABASE_KEYS: Final = ("data_dir", "database_url")
 _OTHER_FILES: Final = 250
 """Descriptors besides those of clients: the database's, listeners', operators', and some to spare."""
@@ -108,7 +106,7 @@ def connect(
     problem = room_name_problem(room)
     if problem is not None:
         raise UsageMistake(problem)
-    where = _client_url(url)
+    where = client_url(url)
     if login is not None:
         if name is not None or token is not None:
             raise UsageMistake("--login, --name and --token are three ways to come: choose one")
@@ -149,7 +147,7 @@ def replay(
         partial(
             run_replay,
             files,
-            url=_client_url(url),
+            url=client_url(url),
             speed=speed,
             encoding=encoding,
             fresh=fresh,
@@ -319,7 +317,7 @@ class _Announcement:
         print("Next, in another terminal:")
         program, where = _program(), ""
         if addresses.url != _DEFAULT_URL:
-            where = f" --url {_reachable(addresses.url)}"
+            where = f" --url {reachable(addresses.url)}"
         if config.guests_allowed:
             print(f"  {program} connect{where}")
         else:
@@ -368,43 +366,6 @@ def _program() -> str:
     with suppress(ValueError):
         return str(called.absolute().relative_to(Path.cwd()))
     return str(called)
-
-
-def _client_url(url: str | None) -> str:
-    """Where the server is: as told, or by the variables that the server itself would obey.
-
-    Raises:
-        UsageMistake: no WebSocket address.
-    """
-    told_by = "--url" if url else "PARLEY_URL"
-    url = url or os.environ.get("PARLEY_URL")
-    if not url:
-        host = os.environ.get("PARLEY_HOST") or "127.0.0.1"
-        port = os.environ.get("PARLEY_PORT") or "8000"
-        if not _is_port(port):
-            raise UsageMistake(
-                f"PARLEY_PORT {port} is no port to connect to: name one, or the server's --url"
-            )
-        url = _reachable(f"ws://{authority(host, int(port))}/ws")
-    try:
-        _, host, port_number, _ = split_url(url)
-    except ValueError as error:
-        raise UsageMistake(f"{told_by} {url}: {error}") from error
-    scheme, told, _ = url.partition("://")
-    if told and scheme in {"http", "https"}:
-        better = f"{'wss' if scheme == 'https' else 'ws'}://{authority(host, port_number)}/ws"
-        raise UsageMistake(f"{url} is no WebSocket address: use --url {better}")
-    return url
-
-
-def _is_port(text: str) -> bool:
-    digits = text.isascii() and text.isdecimal() and len(text) <= _PORT_DIGITS
-    return digits and 0 < int(text) <= _PORT_MAX
-
-
-def _reachable(url: str) -> str:
-    """An address to connect to, for one to serve on: all addresses means this machine's as well."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _own_name() -> str:

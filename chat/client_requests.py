@@ -29,6 +29,11 @@ REPEATABLE: Final = frozenset(
         "reactions",
         "pins",
         "get",
+        "audit",
+        "users",
+        "user",
+        "sessions",
+        "busiest",
         "presence",
         "watch",
         "unwatch",
@@ -370,9 +375,11 @@ class ClientRequests(ABC):
         """
         return await self.request("search", query=query, room=room, cursor=cursor, limit=limit)
 
-    async def rooms(self, *, mine: bool = False, cursor: str | None = None, limit: int = 50) -> Envelope:
-        """The public rooms by name, or with `mine` one's own: `items`, `next`."""
-        return await self.request("rooms", mine=mine or None, cursor=cursor, limit=limit)
+    async def rooms(
+        self, *, mine: bool = False, every: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> Envelope:
+        """The public rooms by name, with `mine` one's own, with `every` all, for the server's people."""
+        return await self.request("rooms", mine=mine or None, all=every or None, cursor=cursor, limit=limit)
 
     async def room(self, room: str) -> Envelope:
         """One room's settings."""

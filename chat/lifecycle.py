@@ -123,6 +123,7 @@ async def _serve(
                 )
                 front.readiness.started()
                 task_status.started(front.addresses(where))
+                accepting.start_soon(_stop_when_asked, node.drain_asked, stop)
                 await stop.wait()
                 # Before the listeners close: who asks at this moment is told why.
                 front.readiness.drain()
@@ -130,6 +131,12 @@ async def _serve(
             await end_in_order(node, connections)
         nursery.cancel_scope.cancel()
     log.info("server.stopped")
+
+
+async def _stop_when_asked(asked: trio.Event, stop: trio.Event) -> None:
+    """Let an admin's word count as a signal."""
+    await asked.wait()
+    stop.set()
 
 
 async def hold_connections(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:

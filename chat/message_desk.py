@@ -32,7 +32,7 @@ from chat.room_news import as_event
 from chat.room_state import KIND_MESSAGE
 from chat.rooms import Rooms as RoomActors
 from chat.session import BUSY_RETRY_S, Session
-from chat.session_requests import change_room, require_emoji
+from chat.session_requests import change_room, oversees, require_emoji
 from storage.model import HistoryPage, KnownCid, LogEntry
 from storage.page import PageAsk
 from storage.store import Store
@@ -70,8 +70,16 @@ class MessageDesk:
         self._pressure = pressure
         self._counts = counts
 
-    async def inspect(self, room: str, user_id: str, *, page: PageAsk | None = None) -> RoomInfo:
+    async def inspect(
+        self, room: str, user_id: str, *, oversees: bool = False, page: PageAsk | None = None
+    ) -> RoomInfo:
         """What the room's actor says of itself, with a page of its log where its memory has it.
+
+        Args:
+            room: its name.
+            user_id: who asks.
+            oversees: whether that is one of the server's people, who may read every room.
+            page: of the log, wanted besides.
 
         Raises:
             Refused: `room_not_found`, `busy`, `overloaded`, `unavailable`, `timeout`.
@@ -79,7 +87,8 @@ class MessageDesk:
         self._counts.look_up_room(found=self._rooms.is_active(room))
         try:
             return await self._rooms.ref(room).ask(
-                lambda reply: InspectRoom(user_id=user_id, reply=reply, page=page), timeout_s=self._timeout_s
+                lambda reply: InspectRoom(user_id=user_id, oversees=oversees, reply=reply, page=page),
+                timeout_s=self._timeout_s,
             )
         except MailboxFull:
             raise Refused(ErrorCode.BUSY, "the room is busy", retry_after_s=BUSY_RETRY_S) from None
@@ -117,7 +126,7 @@ class MessageDesk:
 
     async def _send_again(self, session: Session, request: Send) -> None:
         """Find out whether a re-sent message is stored already, before the room orders it again."""
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         found = await self._find_cid(info, session, request.cid)
         if found is None:
             session.send_message(request)
@@ -128,7 +137,7 @@ class MessageDesk:
 
     async def _change(self, session: Session, request: Change) -> None:
         """Ask the room once more, with what storage knows: of the message, and of a `cid` sent again."""
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         if request.retry and request.cid is not None:
             found = await self._find_cid(info, session, request.cid)
             if found is not None:
@@ -160,7 +169,9 @@ class MessageDesk:
         ask = PageAsk(request.before, request.after, request.around, min(request.limit, page_max))
         # What only storage knows is not asked of the room.
         plain = request.thread is None and not request.fold
-        info = await self.inspect(request.room, session.user_id, page=ask if plain else None)
+        info = await self.inspect(
+            request.room, session.user_id, oversees=oversees(session), page=ask if plain else None
+        )
         page = info.page
         if page is not None:
             self._counts.history_hits += 1
@@ -197,7 +208,7 @@ class MessageDesk:
             if where != f"{request.room}#{request.seq}" or not found_emoji or not user_id:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             after = (found_emoji, user_id)
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         rows = await self._store.list_reactions(
             info.row.room_id, request.seq, emoji=emoji, after=after, limit=limit + 1
@@ -220,14 +231,14 @@ class MessageDesk:
             if room != request.room or not is_seq(seq):
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
             before = int(seq)
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         page = await self._store.list_pins(
             info.row.room_id, user_id=session.user_id, before=before, limit=limit + 1
         )
         pins = page.pins[:limit]
         items = [session.encode(fold_event(as_event(request.room, entry), now)) for entry, now in pins]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=page.durable_seq),
             items,
@@ -242,7 +253,7 @@ class MessageDesk:
             room, _, after = from_cursor(request.cursor).partition("=")
             if room != request.room or not after:
                 raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-        info = await self.inspect(request.room, session.user_id)
+        info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._page_max)
         state = await self._store.read_state(info.row.room_id, key=request.key, after=after, limit=limit + 1)
         page = state.rows[:limit]
@@ -257,7 +268,7 @@ class MessageDesk:
             )
             for row in page
         ]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=state.durable_seq),
             items,
@@ -266,7 +277,7 @@ class MessageDesk:
         )
 
 
-async def _reply_fitting(
+async def reply_fitting(
     session: Session,
     answer: Envelope,
     items: Sequence[bytes],

@@ -16,6 +16,7 @@ import trio
 from actors import ActorSystem, ChildSpec, Ref, RestartPolicy, Supervisor
 from chat.accounts import Accounts, AccountServices
 from chat.accounts_api import AccountsApi, AccountsApiLimits
+from chat.admin_desk import AdminServices
 from chat.auth import Authenticator, open_authenticator
 from chat.batch_loader import BatchLoader
 from chat.config import Config
@@ -44,6 +45,7 @@ from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.revocations import Revocations
 from chat.room import RoomServices
+from chat.room_loads import busiest
 from chat.room_maker import RoomMaker
 from chat.rooms import Rooms
 from chat.search_index import SearchIndexer
@@ -82,6 +84,9 @@ class Node:
         rng: spreads heartbeats and retries.
         random_bytes: unpredictable bytes, for ids and secrets.
         in_thread: where passwords are hashed.
+
+    Attributes:
+        drain_asked: set when an admin asked for the end of this server.
 
     Raises:
         BadIssuerKeys: an outside issuer's keys cannot be read.
@@ -173,6 +178,7 @@ class Node:
         self._serial = 0
         self._sessions: dict[str, Session] = {}
         self._run_id = random_bytes(4).hex()
+        self.drain_asked = trio.Event()
         self.gateway: Gateway
         self.governor: PressureGovernor
         self.revocations: Revocations
@@ -335,6 +341,19 @@ class Node:
                 room_maker=self.room_maker,
                 revocations=self.revocations,
                 people=self._people,
+                admin=AdminServices(
+                    store=self.store,
+                    sessions_of=self.ledger.sessions_of,
+                    people=self._people,
+                    passwords=self.passwords,
+                    now_ms=self._now_ms,
+                    random_bytes=self._random_bytes,
+                    on_revoked=self.revocations.look_soon,
+                    loads=partial(busiest, self.rooms.group, self.topics),
+                    sessions=lambda: len(self._sessions),
+                    drain=self.drain_asked.set,
+                    page_max=config.page_max,
+                ),
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,

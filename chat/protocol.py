@@ -217,9 +217,10 @@ class Search(Request, frozen=True, tag="search"):
 
 
 class Rooms(Request, frozen=True, tag="rooms"):
-    """The public rooms by name, or with `mine` the user's own."""
+    """The public rooms by name, with `mine` the user's own, with `all` every room (the server's people)."""
 
     mine: bool = False
+    all: bool = False
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -329,6 +330,74 @@ class Mod(Request, frozen=True, tag="mod"):
     dry_run: bool = False
 
 
+class Audit(Request, frozen=True, tag="audit"):
+    """What was done to others, the latest first: in a room, from `seq` on downwards, or everywhere."""
+
+    room: RoomName | None = None
+    seq: Seq | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Users(Request, frozen=True, tag="users"):
+    """The registered users by name, those whose name begins so."""
+
+    query: Annotated[str, Meta(max_length=256)] = ""
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class User(Request, frozen=True, tag="user"):
+    """What is known of a user."""
+
+    user: UserId
+
+
+class Sessions(Request, frozen=True, tag="sessions"):
+    """A user's sessions on this node."""
+
+    user: UserId
+
+
+class Disconnect(Request, frozen=True, tag="disconnect"):
+    """End a user's sessions, or one of them; the client may come back."""
+
+    user: UserId
+    session: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    reason: Reason | None = None
+    dry_run: bool = False
+
+
+class Enroll(Request, frozen=True, tag="enroll"):
+    """Make an account, with a password that is told once."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    role: Literal["user", "moderator", "admin"] = "user"
+    dry_run: bool = False
+
+
+class Reset(Request, frozen=True, tag="reset"):
+    """Revoke all of a user's tokens and set another password, which is told once."""
+
+    user: UserId
+    dry_run: bool = False
+
+
+class Busiest(Request, frozen=True, tag="busiest"):
+    """The rooms in memory here for which messages wait longest, then those that most receive."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class Drain(Request, frozen=True, tag="drain"):
+    """End this server in order, as SIGTERM does."""
+
+    dry_run: bool = False
+
+
+AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Busiest | Drain
+"""What the server's people ask; `audit` of a room its own moderators, too."""
+
 AnyRequest = (
     Hello
     | Ping
@@ -359,6 +428,7 @@ AnyRequest = (
     | Update
     | Invite
     | Mod
+    | AdminRequest
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
@@ -393,6 +463,15 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Update,
         Invite,
         Mod,
+        Audit,
+        Users,
+        User,
+        Sessions,
+        Disconnect,
+        Enroll,
+        Reset,
+        Busiest,
+        Drain,
     )
 }
 """Every request that this server knows, by its `t`."""

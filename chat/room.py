@@ -280,6 +280,7 @@ class Room(Actor[RoomMessage]):
             case JoinRoom():
                 self._join(state, topic, message)
             case SubscribeRoom():
+                self._require_reader(state, message.peer.user_id, oversees=message.oversees)
                 self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
             case UnsubscribeRoom():
                 topic.discard(message.peer)
@@ -550,6 +551,11 @@ class Room(Actor[RoomMessage]):
 
     # -- readers ---------------------------------------------------------------------------------------
 
+    def _require_reader(self, state: RoomState, user_id: str, *, oversees: bool) -> None:
+        """As `RoomState.require_reader`; the server's people read every room."""
+        if not oversees:
+            state.require_reader(user_id, self._services.now_ms())
+
     def _subscribe(
         self,
         state: RoomState,
@@ -559,7 +565,6 @@ class Room(Actor[RoomMessage]):
         since: tuple[int, int] | None,
         limit: int,
     ) -> None:
-        state.require_reader(peer.user_id, self._services.now_ms())
         if peer.is_closed:
             return
         caught_up = state.catch_up(since, limit)
@@ -614,7 +619,7 @@ class Room(Actor[RoomMessage]):
 
     def _inspect(self, state: RoomState, message: InspectRoom) -> None:
         try:
-            state.require_reader(message.user_id, self._services.now_ms())
+            self._require_reader(state, message.user_id, oversees=message.oversees)
         except Refused as refused:
             message.reply.fail(refused)
             return

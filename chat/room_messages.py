@@ -150,12 +150,17 @@ class JoinRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscribeRoom:
-    """Receive what happens from now on."""
+    """Receive what happens from now on.
+
+    Attributes:
+        oversees: whether it is one of the server's people, who may read every room.
+    """
 
     peer: Member
     request_id: int
     since: tuple[int, int] | None
     limit: int
+    oversees: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +213,12 @@ class InspectRoom:
     """Ask what a user may know of the room; fails with `Refused`.
 
     Attributes:
+        oversees: whether it is one of the server's people, who may read every room.
         page: of the log, wanted besides.
     """
 
     user_id: str
+    oversees: bool = False
     reply: ReplyTo[RoomInfo]
     page: PageAsk | None = None
 

@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from chat.addresses import address_key
+from chat.admin_desk import AdminDesk, AdminServices
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
@@ -26,9 +27,14 @@ from chat.people import People
 from chat.protocol import (
     PURGED_MAX,
     AnyRequest,
+    Audit,
+    Busiest,
     Create,
     Delete,
+    Disconnect,
+    Drain,
     Edit,
+    Enroll,
     Envelope,
     GetState,
     Hello,
@@ -45,16 +51,20 @@ from chat.protocol import (
     React,
     Reactions,
     Read,
+    Reset,
     Room,
     Rooms,
     Search,
     Send,
+    Sessions,
     SetState,
     Subscribe,
     Typing,
     Unsubscribe,
     Unwatch,
     Update,
+    User,
+    Users,
     Watch,
     check_no_nul,
     ok,
@@ -66,7 +76,7 @@ from chat.room_news import RECEIPTS_MAX_MEMBERS
 from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.session import Session
-from chat.session_requests import govern, join, moderates, named_user, subscribe
+from chat.session_requests import govern, join, moderates, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
@@ -88,6 +98,7 @@ class DeskServices:
         room_maker: has rooms exist that are to be joined; all who want one at a time share a query.
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
+        admin: what the server's people ask for.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -101,6 +112,7 @@ class DeskServices:
     room_maker: RoomMaker
     revocations: Revocations
     people: People
+    admin: AdminServices
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -121,6 +133,7 @@ class SessionDesk:
             pressure=services.pressure,
             counts=services.counts,
         )
+        self._admin = AdminDesk(services.admin, self._messages.inspect)
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -173,6 +186,10 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
+            case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset() | Busiest():
+                await self._admin.answer(session, request)
+            case Drain():
+                await self._admin.answer(session, request)
             case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing() | Read():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
@@ -340,7 +357,7 @@ class SessionDesk:
         )
 
     async def _room(self, session: Session, request: Room) -> None:
-        info = await self._messages.inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id, oversees=oversees(session))
         session.reply(
             ok(
                 request.id,
@@ -361,7 +378,9 @@ class SessionDesk:
         after = None if request.cursor is None else from_cursor(request.cursor)
         if after is not None and not is_room_name(after):
             raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-        rows = await self._services.store.list_rooms(after=after, limit=limit + 1)
+        if request.all and not oversees(session):
+            raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a server moderator to list all rooms")
+        rows = await self._services.store.list_rooms(after=after, limit=limit + 1, all_kinds=request.all)
         page = rows[:limit]
         reply_page(
             session,
@@ -386,7 +405,7 @@ class SessionDesk:
         reply_page(session, request.id, own_rooms(page), next_after)
 
     async def _members(self, session: Session, request: Members) -> None:
-        info = await self._messages.inspect(request.room, session.user_id)
+        info = await self._messages.inspect(request.room, session.user_id, oversees=oversees(session))
         limit = min(request.limit, self._services.page_max)
         after = None
         if request.cursor is not None:

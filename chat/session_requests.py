@@ -10,10 +10,15 @@ from chat.json_value import encode_value
 from chat.people import person_of
 from chat.protocol import (
     AnyRequest,
+    Audit,
+    Busiest,
     Change,
     Create,
     Delete,
+    Disconnect,
+    Drain,
     Edit,
+    Enroll,
     Envelope,
     GetState,
     Hello,
@@ -30,15 +35,19 @@ from chat.protocol import (
     React,
     Reactions,
     Read,
+    Reset,
     Room,
     Rooms,
     Search,
+    Sessions,
     SetState,
     Subscribe,
     Typing,
     Unsubscribe,
     Unwatch,
     Update,
+    User,
+    Users,
     Watch,
     check_body,
     check_no_nul,
@@ -114,6 +123,15 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             | Reactions()
             | Pins()
             | GetState()
+            | Audit()
+            | Users()
+            | User()
+            | Sessions()
+            | Disconnect()
+            | Enroll()
+            | Reset()
+            | Busiest()
+            | Drain()
         ):
             return False
         case _:
@@ -207,9 +225,12 @@ def govern(
 def moderates(session: "Session", room: str) -> bool:
     """Whether a session's user has something to say in a room: it then says it past a full mailbox."""
     topic = session.services.topics.get(room)
-    return (topic is not None and session.user_id in topic.staff) or (
-        session.principal is not None and session.principal.role in SERVER_RANKS
-    )
+    return (topic is not None and session.user_id in topic.staff) or oversees(session)
+
+
+def oversees(session: "Session") -> bool:
+    """Whether a session's user is one of the server's people, who may read every room."""
+    return session.principal is not None and session.principal.role in SERVER_RANKS
 
 
 def actor_of(session: "Session") -> Person:
@@ -302,6 +323,7 @@ def subscribe(session: "Session", request: Subscribe) -> None:
         request.room,
         SubscribeRoom(
             peer=session,
+            oversees=oversees(session),
             request_id=ticket,
             since=request.since,
             limit=_events(session.services, request.limit),

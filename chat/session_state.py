@@ -11,7 +11,12 @@ from typing import Final, Protocol
 from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
+    Audit,
+    Busiest,
     Create,
+    Disconnect,
+    Drain,
+    Enroll,
     GetState,
     Hello,
     History,
@@ -20,10 +25,14 @@ from chat.protocol import (
     Pins,
     Presence,
     Reactions,
+    Reset,
     Room,
     Rooms,
     Search,
     Send,
+    Sessions,
+    User,
+    Users,
     Watch,
 )
 from chat.rate_limit import TokenBucket
@@ -183,6 +192,15 @@ class SessionState:
                 | Members()
                 | Watch()
                 | Create()
+                | Audit()
+                | Users()
+                | User()
+                | Sessions()
+                | Disconnect()
+                | Enroll()
+                | Reset()
+                | Busiest()
+                | Drain()
             ):
                 self.count_list(now_s, request.id)
             case Search():

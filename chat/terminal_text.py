@@ -94,8 +94,23 @@ def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: b
     if kind == "edit":
         text = event.get("body")
         return f"{head}-- #{event.get('of')} is now: {printable(text)}" if isinstance(text, str) else None
+    if kind in {"member", "role", "sanction", "room"}:
+        return f"{head}-- {printable(_governed(event))}"
     by = printable(str(event.get("name", event.get("by"))))
     return f"{head}-- {printable(str(kind))} by {by}"
+
+
+def _governed(event: Mapping[str, object]) -> str:
+    """What an event that governs the room says; its `name` is that of whom it concerns."""
+    if event["kind"] == "room":
+        changed = [f"{name} {event[name]}" for name in ("topic", "slow", "locked") if name in event]
+        what = f"room: {', '.join(changed)}"
+    elif event["kind"] == "role":
+        what = f"{event.get('name')} is {event.get('role')}"
+    else:
+        what = f"{event.get('name')}: {event.get('action')}"
+    reason = event.get("reason")
+    return f"{what}{f' ({reason})' if reason else ''}, by {event.get('by')}"
 
 
 def format_hit(item: Mapping[str, object], *, tz: tzinfo | None) -> str:

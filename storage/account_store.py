@@ -32,6 +32,20 @@ class AccountStore(Protocol):
         """The registered users of these ids, in one query."""
         ...
 
+    async def list_users(self, prefix: str, *, after: str | None, limit: int) -> Sequence[UserRow]:
+        """The registered users by their names' keys, those whose key begins with `prefix`.
+
+        Args:
+            prefix: what the key begins with; empty: all who have one.
+            after: the id of the user to continue after.
+            limit: at most so many.
+        """
+        ...
+
+    async def list_staff(self, *, limit: int) -> Sequence[UserRow]:
+        """Who has a role on the server above that of a user, by role and id: admins come first."""
+        ...
+
     async def find_account(self, name_key: str) -> Account | None:
         """The user whose name has this key, with the password's hash."""
         ...

@@ -10,6 +10,7 @@ from storage.model import Account, IssuedUser, NewUser, Revocation, Stranger, To
 REVOCATIONS_KEPT_MS: Final = 7 * 86_400_000
 """How long a server may be without its database and still hear of what was revoked meanwhile."""
 _HASH_BYTES: Final = 32
+_LAST_CHARACTER: Final = "\U0010ffff"
 _ORDER_REVOCATIONS: Final = "LOCK TABLE revocations IN SHARE ROW EXCLUSIVE MODE"
 
 FIND_TOKENS: Final = """
@@ -26,6 +27,13 @@ FIND_USER: Final = """
 SELECT id, name, role FROM users WHERE name = $1 OR name_key = $2 ORDER BY (name = $1) DESC LIMIT 1
 """
 FIND_USERS: Final = "SELECT id, name, role FROM users WHERE id = ANY ($1::text[])"
+LIST_USERS: Final = """
+SELECT id, name, role FROM users
+WHERE name_key >= $1 AND name_key < $2
+    AND name_key > coalesce((SELECT name_key FROM users WHERE id = $3), '')
+ORDER BY name_key LIMIT $4
+"""
+LIST_STAFF: Final = "SELECT id, name, role FROM users WHERE role <> 'user' ORDER BY role, id LIMIT $1"
 FIND_ACCOUNT: Final = "SELECT id, name, role, password FROM users WHERE name_key = $1"
 SET_PASSWORD: Final = """
 UPDATE users SET password = $3, name_key = $2 WHERE id = $1 AND ($4::text IS NULL OR password = $4)
@@ -116,6 +124,16 @@ async def find_user(tx: Tx, name: str, name_key: str) -> UserRow | None:
 async def find_users(tx: Tx, user_ids: Sequence[str]) -> Mapping[str, UserRow]:
     """The registered users of these ids."""
     return {user.user_id: user for user in await tx.fetch_as(UserRow, FIND_USERS, list(user_ids))}
+
+
+async def list_users(tx: Tx, prefix: str, after: str | None, limit: int) -> Sequence[UserRow]:
+    """The users whose name's key begins so, by key."""
+    return await tx.fetch_as(UserRow, LIST_USERS, prefix, prefix + _LAST_CHARACTER, after, limit)
+
+
+async def list_staff(tx: Tx, limit: int) -> Sequence[UserRow]:
+    """Who is more than a user, by role and id."""
+    return await tx.fetch_as(UserRow, LIST_STAFF, limit)
 
 
 async def find_account(tx: Tx, name_key: str) -> Account | None:

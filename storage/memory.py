@@ -284,7 +284,9 @@ class MemoryStore(MemoryAccounts):
         rows = [row for room in self._rooms.values() for row in room.audit if room_id in {None, row.room_id}]
         rows.sort(key=_audit_key, reverse=True)
         if before is not None:
-            rows = [row for row in rows if _audit_key(row) < before]
+            rows = [
+                row for row in rows if (_audit_key(row) < before if room_id is None else row.seq < before.seq)
+            ]
         return rows[:limit]
 
     async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
@@ -293,11 +295,27 @@ class MemoryStore(MemoryAccounts):
         room = self._rooms.get(room_id)
         return [] if room is None else [row for row in room.audit if row.seq > after][:limit]
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
+    async def user_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """See `Store.user_sanctions`."""
+        await trio.lowlevel.checkpoint()
+        found = [
+            (room.row.name, room_id, row)
+            for room_id, room in sorted(self._rooms.items())
+            for (sanctioned, kind), row in sorted(room.sanctions.items())
+            if sanctioned == user_id and (after is None or (room_id, kind) > after)
+        ]
+        return found[:limit]
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
         await trio.lowlevel.checkpoint()
-        public = {room.row.name: room.row for room in self._rooms.values() if room.row.kind == "public"}
-        return [public[name] for name in _after(public, after)[:limit]]
+        rows = (room.row for room in self._rooms.values())
+        listed = {row.name: row for row in rows if all_kinds or row.kind == "public"}
+        return [listed[name] for name in _after(listed, after)[:limit]]
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""

@@ -82,6 +82,19 @@ class MemoryAccounts:
         await trio.lowlevel.checkpoint()
         return {user_id: self._users[user_id].row for user_id in user_ids if user_id in self._users}
 
+    async def list_users(self, prefix: str, *, after: str | None, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_users`."""
+        await trio.lowlevel.checkpoint()
+        passed = self._users[after].name_key if after in self._users else ""
+        keys = sorted(key for key in self._by_key if key.startswith(prefix) and key > passed)
+        return [self._by_key[key].row for key in keys[:limit]]
+
+    async def list_staff(self, *, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_staff`."""
+        await trio.lowlevel.checkpoint()
+        staff = [user.row for user in self._users.values() if user.row.role != "user"]
+        return sorted(staff, key=lambda row: (row.role, row.user_id))[:limit]
+
     async def find_account(self, name_key: str) -> Account | None:
         """See `AccountStore.find_account`."""
         await trio.lowlevel.checkpoint()

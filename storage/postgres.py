@@ -183,9 +183,17 @@ class PostgresStore(PostgresAccounts):
         """See `Store.read_audit`."""
         return await self._database.read(audit.read_audit, room_id, after, limit, timeout_s=self._read_s)
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
+    async def user_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """See `Store.user_sanctions`."""
+        return await self._database.read(rooms.user_sanctions, user_id, after, limit, timeout_s=self._read_s)
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
-        return await self._database.read(rooms.list_rooms, after, limit, timeout_s=self._read_s)
+        return await self._database.read(rooms.list_rooms, after, limit, all_kinds, timeout_s=self._read_s)
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""

@@ -37,6 +37,14 @@ class PostgresAccounts:
         """See `AccountStore.find_users`."""
         return await self._database.read(accounts.find_users, user_ids, timeout_s=self._read_s)
 
+    async def list_users(self, prefix: str, *, after: str | None, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_users`."""
+        return await self._database.read(accounts.list_users, prefix, after, limit, timeout_s=self._read_s)
+
+    async def list_staff(self, *, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_staff`."""
+        return await self._database.read(accounts.list_staff, limit, timeout_s=self._read_s)
+
     async def find_account(self, name_key: str) -> Account | None:
         """See `AccountStore.find_account`."""
         return await self._database.read(accounts.find_account, name_key, timeout_s=self._read_s)

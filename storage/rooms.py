@@ -21,6 +21,7 @@ from storage.model import (
     RoomId,
     RoomKind,
     RoomRow,
+    SanctionKind,
     SanctionRow,
     StateRow,
 )
@@ -41,6 +42,9 @@ FIND_ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE name = $1"  # noqa:
 LIST_ROOMS: Final = f"""
 SELECT {_ROOM_COLUMNS} FROM rooms WHERE kind = 'public' AND name > $1 ORDER BY name LIMIT $2
 """  # noqa: S608  constants only
+LIST_ALL_ROOMS: Final = f"""
+SELECT {_ROOM_COLUMNS} FROM rooms WHERE name > $1 ORDER BY name LIMIT $2
+"""  # noqa: S608  constants only
 
 # From now on there may be events that are not indexed (`storage/search_index.py`).
 RAISE_EPOCH: Final = f"""
@@ -60,6 +64,15 @@ SELECT user_id, name, role, joined_at_ms, read_seq FROM members WHERE room_id = 
 
 ALL_SANCTIONS: Final = """
 SELECT user_id, kind, name, until_ms, reason, seq FROM sanctions WHERE room_id = $1 ORDER BY user_id, kind
+"""
+
+# The page first: the rooms' names are looked up for its rows alone.
+USER_SANCTIONS: Final = """
+SELECT r.name, s.room_id, s.user_id, s.kind, s.name, s.until_ms, s.reason, s.seq FROM (
+    SELECT * FROM sanctions WHERE user_id = $1 AND (room_id, kind) > ($2, $3)
+    ORDER BY room_id, kind LIMIT $4
+) AS s JOIN rooms r ON r.id = s.room_id
+ORDER BY s.room_id, s.kind
 """
 
 ALL_STATE: Final = "SELECT key, value, version, seq FROM room_state WHERE room_id = $1 ORDER BY key"
@@ -167,9 +180,22 @@ async def find_room(tx: Tx, name: str) -> RoomRow | None:
     return await tx.fetchrow_as(_room, FIND_ROOM, name)
 
 
-async def list_rooms(tx: Tx, after: str | None, limit: int) -> Sequence[RoomRow]:
-    """Public rooms by name; a name is never empty, so the empty one is before all."""
-    return await tx.fetch_as(_room, LIST_ROOMS, after or "", limit)
+async def list_rooms(
+    tx: Tx,
+    after: str | None,
+    limit: int,
+    all_kinds: bool,  # noqa: FBT001  positional, as all arguments of a transaction
+) -> Sequence[RoomRow]:
+    """Rooms by name; a name is never empty, so the empty one is before all."""
+    return await tx.fetch_as(_room, LIST_ALL_ROOMS if all_kinds else LIST_ROOMS, after or "", limit)
+
+
+async def user_sanctions(
+    tx: Tx, user_id: str, after: tuple[RoomId, str] | None, limit: int
+) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+    """What a user may not do, by room and kind."""
+    room_id, kind = after or (0, "")
+    return await tx.fetch_as(_user_sanction, USER_SANCTIONS, user_id, room_id, kind, limit)
 
 
 async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activation | None:
@@ -266,6 +292,19 @@ def _room(
         language=language,
         locked=locked,
     )
+
+
+def _user_sanction(
+    room: str,
+    room_id: RoomId,
+    user_id: str,
+    kind: SanctionKind,
+    name: str,
+    until_ms: int | None,
+    reason: str | None,
+    seq: int,
+) -> tuple[str, RoomId, SanctionRow]:
+    return room, room_id, SanctionRow(user_id, kind, name, until_ms, reason, seq)
 
 
 def _owned(

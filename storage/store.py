@@ -148,15 +148,29 @@ class Store(AccountStore, Protocol):
     async def list_audit(
         self, *, room_id: RoomId | None, before: AuditKey | None, limit: int
     ) -> Sequence[AuditRow]:
-        """What was done to others and to rooms, the latest first: in one room, or in all."""
+        """What was done to others and to rooms, the latest first: in one room, or in all.
+
+        Of one room those below the `seq` of `before`, whatever the rest of it says.
+        """
         ...
 
     async def read_audit(self, room_id: RoomId, *, after: int, limit: int) -> Sequence[AuditRow]:
         """The same of one room, the oldest first, those after a seq: to follow the chain of hashes."""
         ...
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
-        """Public rooms by name, those after `after`."""
+    async def user_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """What a user may not do, with the rooms' names, by room and kind, those after `after`.
+
+        Those that are stored, ended ones included.
+        """
+        ...
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
+        """Public rooms by name, or rooms of all kinds, those after `after`."""
         ...
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:

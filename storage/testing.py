@@ -179,9 +179,21 @@ class FaultyStore:
             "read_audit", lambda: self.store.read_audit(room_id, after=after, limit=limit)
         )
 
-    async def list_rooms(self, *, after: str | None, limit: int) -> Sequence[RoomRow]:
+    async def user_sanctions(
+        self, user_id: str, *, after: tuple[RoomId, str] | None, limit: int
+    ) -> Sequence[tuple[str, RoomId, SanctionRow]]:
+        """See `Store.user_sanctions`."""
+        return await self._call(
+            "user_sanctions", lambda: self.store.user_sanctions(user_id, after=after, limit=limit)
+        )
+
+    async def list_rooms(
+        self, *, after: str | None, limit: int, all_kinds: bool = False
+    ) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
-        return await self._call("list_rooms", lambda: self.store.list_rooms(after=after, limit=limit))
+        return await self._call(
+            "list_rooms", lambda: self.store.list_rooms(after=after, limit=limit, all_kinds=all_kinds)
+        )
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""
@@ -237,6 +249,14 @@ class FaultyStore:
     async def find_account(self, name_key: str) -> Account | None:
         """See `Store.find_account`."""
         return await self._call("find_account", lambda: self.store.find_account(name_key))
+
+    async def list_users(self, prefix: str, *, after: str | None, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_users`."""
+        return await self._call("list_users", lambda: self.store.list_users(prefix, after=after, limit=limit))
+
+    async def list_staff(self, *, limit: int) -> Sequence[UserRow]:
+        """See `AccountStore.list_staff`."""
+        return await self._call("list_staff", lambda: self.store.list_staff(limit=limit))
 
     async def set_password(
         self, user_id: str, name_key: str, password: str, *, replaces: str | None = None

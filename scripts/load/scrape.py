@@ -1,31 +1,20 @@
 """Asks a server for its metrics once a second, without ever standing in the way of the run."""
 
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
 import h11
 import msgspec
 import trio
 
+from scripts.http_address import BadAnswer, Connect, HttpAddress
 from scripts.load.record import ServerTick
 from scripts.load.server_metrics import Sample, parse_metrics, server_tick
 
 TIMEOUT_S: Final = 1.0
 """For one scrape as a whole."""
-BODY_MAX_BYTES: Final = 4 * 1024 * 1024
-"""A larger answer is none; the server's is 60 KiB."""
-
-Connect: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
-
-_READ_BYTES: Final = 64 * 1024
 _HTTP_OK: Final = 200
-
-
-class _NoMetricsError(Exception):
-    """The address answers, with something else."""
 
 
 class _Usage(NamedTuple):
@@ -55,7 +44,7 @@ class Scraper:
             ValueError: the URL is none of this kind.
         """
         self.problem = ""
-        self._address = None if url is None else _Address.parse(url)
+        self._address = None if url is None else HttpAddress.parse(url)
         self._pid = pid
         self._connect = connect
         self._sample: Sample | None = None
@@ -90,8 +79,11 @@ class Scraper:
         text = None
         try:
             with trio.move_on_after(TIMEOUT_S):
-                text = await self._address.get(self._connect)
-        except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, _NoMetricsError) as error:
+                answer = await self._address.get(self._connect)
+                if answer.status != _HTTP_OK:
+                    raise BadAnswer(f"it answers {answer.status}")  # noqa: TRY301  as for other odd answers
+                text = answer.body
+        except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, BadAnswer) as error:
             self.problem = str(error) or type(error).__name__
             return None
         if text is None:
@@ -112,59 +104,6 @@ class Scraper:
         if before is None or elapsed_s <= 0:
             return None, usage.memory_bytes
         return (usage.cpu_s - before.cpu_s) / elapsed_s, usage.memory_bytes
-
-
-class _Address(NamedTuple):
-    host: str
-    port: int
-    target: str
-    authority: str
-
-    @classmethod
-    def parse(cls, url: str) -> "_Address":
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"{url!r} is no address of metrics: {error}") from error
-        if parts.scheme != "http" or not parts.hostname or parts.username is not None:
-            raise ValueError(f"{url!r} is no address of metrics: it should be http://HOST:PORT/metrics")
-        target = parts.path if parts.path not in {"", "/"} else "/metrics"
-        if not url.isascii() or not url.isprintable() or " " in url:
-            raise ValueError(f"{url!r} is no address of metrics: it has characters that need encoding")
-        query = f"?{parts.query}" if parts.query else ""
-        return cls(parts.hostname, port or 80, target + query, parts.netloc)
-
-    async def get(self, connect: Connect) -> str:
-        """The body of a 200; errors are those that `Scraper` knows."""
-        connection = h11.Connection(h11.CLIENT)
-        request = h11.Request(
-            method="GET",
-            target=self.target,
-            headers=[("host", self.authority), ("accept", "text/plain"), ("connection", "close")],
-        )
-        head = (connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b"")
-        async with await connect(self.host, self.port) as stream:
-            await stream.send_all(head)
-            body = bytearray()
-            while True:
-                event = connection.next_event()
-                if event is h11.NEED_DATA:
-                    chunk = bytes(await stream.receive_some(_READ_BYTES))
-                    if not chunk and connection.their_state is h11.SEND_RESPONSE:
-                        raise _NoMetricsError("it hung up without an answer")
-                    connection.receive_data(chunk)
-                elif isinstance(event, h11.Response):
-                    if event.status_code != _HTTP_OK:
-                        raise _NoMetricsError(f"it answers {event.status_code}")
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                    if len(body) > BODY_MAX_BYTES:
-                        raise _NoMetricsError(f"its answer is larger than {BODY_MAX_BYTES:,} bytes")
-                elif isinstance(event, h11.EndOfMessage):
-                    return body.decode(errors="replace")
-                elif not isinstance(event, h11.InformationalResponse):
-                    raise _NoMetricsError("it hung up")
 
 
 def _read_usage(pid: int) -> _Usage | None:

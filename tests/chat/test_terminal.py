@@ -316,6 +316,14 @@ def test_events_without_words_are_told_or_hidden() -> None:
     at = {"t": "event", "room": "r", "seq": 4, "at": 0, "by": "u_a", "name": "ada"}
     assert format_event({**at, "kind": "void"}, tz=UTC, with_room=False) is None
     assert format_event({**at, "kind": "pin"}, tz=UTC, with_room=True) == "00:00 r #4 -- pin by ada"
+    by = {"seq": 4, "at": 0, "by": "u_a", "name": "bo\x1b"}
+    for governing, told in (
+        ({"kind": "sanction", "action": "ban", "reason": "spam"}, "bo␛: ban (spam), by u_a"),
+        ({"kind": "member", "action": "invite", "role": "member"}, "bo␛: invite, by u_a"),
+        ({"kind": "role", "role": "owner"}, "bo␛ is owner, by u_a"),
+        ({"kind": "room", "topic": "tea", "locked": True}, "room: topic tea, locked True, by u_a"),
+    ):
+        assert format_event({**by, **governing}, tz=UTC, with_room=False) == f"00:00 #4 -- {told}"
     gone = {**at, "kind": "message", "body": None}
     assert format_event(gone, tz=UTC, with_room=False) == "00:00 #4 ada (deleted)"
     edit = {**at, "kind": "edit", "of": 2, "body": "so\x1b"}

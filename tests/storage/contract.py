@@ -65,6 +65,8 @@ class RoomContract:
         first = await store.list_rooms(after=None, limit=3)
         assert [room.name for room in first] == ["a-1", "a.1", "a_1"]
         assert [room.name for room in await store.list_rooms(after="a_1", limit=3)] == ["b", "c"]
+        everything = await store.list_rooms(after=None, limit=2, all_kinds=True)
+        assert [room.name for room in everything] == ["a", "a-1"]
 
     async def test_activation_of_no_room(self, store: Store) -> None:
         """A room that does not exist cannot be taken over."""

@@ -72,6 +72,29 @@ class UserContract:
         assert await store.find_user("aNN", "ann") == ANN
         assert await store.find_user("bob", "bob") is None
 
+    async def test_users_are_listed_by_the_beginning_of_their_names(self, store: Store) -> None:
+        """By key, page by page; somebody unknown to continue after begins anew."""
+        for number, name in enumerate(("Bob", "ann", "Anna", "ANNE", "an\U0010ffff")):
+            await store.create_user(new_user(f"u_{number}", name), at_ms=AT_MS)
+
+        everybody = await store.list_users("", after=None, limit=9)
+        assert [row.name for row in everybody] == ["ann", "Anna", "ANNE", "an\U0010ffff", "Bob"]
+        first = await store.list_users("ann", after=None, limit=2)
+        assert [row.name for row in first] == ["ann", "Anna"]
+        assert [row.name for row in await store.list_users("ann", after=first[-1].user_id, limit=2)] == [
+            "ANNE"
+        ]
+        assert await store.list_users("c", after=None, limit=9) == []
+        assert await store.list_users("", after="u_nobody", limit=9) == everybody
+
+    async def test_staff_is_who_is_more_than_a_user(self, store: Store) -> None:
+        """Admins first."""
+        for number, role in enumerate(("moderator", "user", "admin")):
+            await store.create_user(new_user(f"u_{number}", f"n{number}", role), at_ms=AT_MS)
+
+        assert [row.role for row in await store.list_staff(limit=9)] == ["admin", "moderator"]
+        assert [row.user_id for row in await store.list_staff(limit=1)] == ["u_2"]
+
     async def test_an_account_tells_its_password(self, store: Store) -> None:
         """By the key of the name alone; a user without one has none."""
         await store.create_user(new_user(password="hash"), at_ms=AT_MS)

@@ -11,8 +11,9 @@ from trio.testing import MockClock, memory_stream_pair
 from chat.health import Readiness
 from chat.metrics import Metrics
 from chat.ops import open_ops_listeners, serve_ops
+from scripts.http_address import BODY_MAX_BYTES
 from scripts.load.record import ServerTick
-from scripts.load.scrape import BODY_MAX_BYTES, TIMEOUT_S, Scraper
+from scripts.load.scrape import TIMEOUT_S, Scraper
 
 URL = "http://127.0.0.1:9000/metrics"
 Handler = Callable[[trio.abc.Stream], Awaitable[None]]

@@ -1,0 +1,400 @@
+"""What the server's people ask: the audit, users, their sessions, accounts (docs/protocol.md 3).
+
+Nothing here is done in a room's turn, and whoever is nobody on the server learns nothing but `forbidden`; a
+room's own moderators read that room's audit.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+import msgspec
+import structlog
+
+from chat.auth import Principal
+from chat.cursors import from_cursor
+from chat.errors import CloseCode, ErrorCode, Refused
+from chat.message_desk import reply_fitting, reply_page
+from chat.names import display_name, name_key
+from chat.passwords import Passwords
+from chat.people import People
+from chat.protocol import (
+    AdminRequest,
+    Audit,
+    Busiest,
+    Disconnect,
+    Drain,
+    Enroll,
+    Envelope,
+    Reset,
+    Sessions,
+    User,
+    Users,
+    check_no_nul,
+    ok,
+)
+from chat.room_loads import RoomLoad
+from chat.room_messages import RoomInfo
+from chat.room_rules import Person, Rank, rank_of
+from chat.session import Session
+from chat.session_requests import oversees
+from chat.tokens import new_user
+from storage import Conflict, Store, TokenInfo
+from storage.model import AuditKey, AuditRow, SanctionRow
+
+TOKENS_MAX: Final = 100
+SANCTIONS_MAX: Final = 100
+"""Of a user, told at once."""
+RETRY_S: Final = 1.0
+"""When a client that was disconnected may come back."""
+
+_PASSWORD_BYTES: Final = 15
+_TOKEN_ID_BYTES: Final = 8
+_LARGEST: Final = 2**63 - 1
+_log = structlog.stdlib.get_logger("chat.admin")
+
+
+class Inspect(Protocol):
+    """Asks a room what a user may know of it."""
+
+    async def __call__(self, room: str, user_id: str, *, oversees: bool = False) -> RoomInfo:
+        """See `MessageDesk.inspect`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminServices:
+    """What the desk needs.
+
+    Attributes:
+        sessions_of: a user's sessions on this node.
+        people: who a user is.
+        now_ms: milliseconds since 1970 UTC.
+        random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
+        on_revoked: called when tokens were revoked here.
+        loads: of the busiest rooms in memory here, at most as many as asked for.
+        sessions: how many there are here.
+        drain: end this server in order, soon.
+    """
+
+    store: Store
+    sessions_of: Callable[[str], Sequence[Session]]
+    people: People
+    passwords: Passwords
+    now_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]
+    on_revoked: Callable[[], None]
+    loads: Callable[[int], Sequence[RoomLoad]]
+    sessions: Callable[[], int]
+    drain: Callable[[], None]
+    page_max: int
+
+
+class AdminDesk:
+    """Answers what the server's people ask, for every session.
+
+    Args:
+        services: what it needs.
+        inspect: asks a room.
+    """
+
+    def __init__(self, services: AdminServices, inspect: Inspect) -> None:
+        self._services = services
+        self._inspect = inspect
+
+    async def answer(self, session: Session, request: AdminRequest) -> None:
+        """Do what is asked, and answer.
+
+        Raises:
+            Refused: `forbidden`, `not_found`, `conflict`, `bad_request`, `bad_cursor`, or as of a room.
+            StorageError: the store cannot take it now.
+        """
+        match request:
+            case Audit():
+                await self._audit(session, request)
+            case Users():
+                await self._users(session, request)
+            case User():
+                await self._user(session, request)
+            case Sessions():
+                await self._sessions(session, request)
+            case Disconnect():
+                await self._disconnect(session, request)
+            case Enroll():
+                await self._enroll(session, request)
+            case Reset():
+                await self._reset(session, request)
+            case Busiest():
+                _require(session, Rank.SERVER_MODERATOR)
+                loads = self._services.loads(request.limit)
+                session.reply(ok(request.id, items=[_load_item(load) for load in loads]))
+            case Drain():
+                self._drain(session, request)
+            case _:
+                assert_never(request)
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    async def _audit(self, session: Session, request: Audit) -> None:
+        room_id = None
+        before = None
+        if request.room is None:
+            _require(session, Rank.SERVER_MODERATOR)
+            if request.seq is not None:
+                raise Refused(ErrorCode.BAD_REQUEST, "a seq is of a room: say which", field="room")
+        else:
+            info = await self._inspect(request.room, session.user_id, oversees=oversees(session))
+            if rank_of(info.role, _role(session)) < Rank.MODERATOR:
+                raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a moderator to read a room's audit")
+            room_id = info.row.room_id
+            if request.seq is not None:
+                before = AuditKey(_LARGEST, room_id, request.seq + 1)
+        if request.cursor is not None:
+            before = _audit_place(request.cursor, request.room)
+        limit = min(request.limit, self._services.page_max)
+        rows = await self._services.store.list_audit(room_id=room_id, before=before, limit=limit + 1)
+        page = rows[:limit]
+        await reply_fitting(
+            session,
+            ok(request.id),
+            [session.encode(_audit_item(row)) for row in page],
+            is_last=len(rows) <= limit,
+            cursor_after=lambda place: _audit_cursor(page[place], request.room),
+        )
+
+    async def _users(self, session: Session, request: Users) -> None:
+        _require(session, Rank.SERVER_MODERATOR)
+        check_no_nul(request.id, query=request.query)
+        limit = min(request.limit, self._services.page_max)
+        after = None
+        if request.cursor is not None:
+            mark, _, after = from_cursor(request.cursor).partition("@")
+            if mark != "user" or not after:
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+        rows = await self._services.store.list_users(name_key(request.query), after=after, limit=limit + 1)
+        page = rows[:limit]
+        reply_page(
+            session,
+            request.id,
+            [{"user": row.user_id, "name": row.name, "role": row.role} for row in page],
+            f"user@{page[-1].user_id}" if len(rows) > limit else None,
+        )
+
+    async def _user(self, session: Session, request: User) -> None:
+        _require(session, Rank.SERVER_MODERATOR)
+        services = self._services
+        person = await self._find(request.user)
+        sanctions = await services.store.user_sanctions(person.user_id, after=None, limit=SANCTIONS_MAX)
+        answer: dict[str, object] = {
+            "user": person.user_id,
+            "name": person.name,
+            "role": person.server_role,
+            "sessions": len(services.sessions_of(person.user_id)),
+            "sanctions": [
+                _sanction_item(room, row)
+                for room, _, row in sanctions
+                if row.until_ms is None or row.until_ms > services.now_ms()
+            ],
+        }
+        if _rank(session) >= Rank.SERVER_ADMIN:
+            tokens = await services.store.list_tokens(person.user_id, limit=TOKENS_MAX)
+            answer["tokens"] = [_token_item(token) for token in tokens]
+        session.reply(ok(request.id, **answer))
+
+    async def _sessions(self, session: Session, request: Sessions) -> None:
+        _require(session, Rank.SERVER_MODERATOR)
+        await self._find(request.user)
+        found = self._services.sessions_of(request.user)
+        session.reply(ok(request.id, items=[_session_item(each) for each in found]))
+
+    # -- doing -----------------------------------------------------------------------------------------
+
+    async def _disconnect(self, session: Session, request: Disconnect) -> None:
+        _require(session, Rank.SERVER_MODERATOR)
+        check_no_nul(request.id, reason=request.reason)
+        _require_above(session, await self._find(request.user))
+        ending = [
+            each
+            for each in self._services.sessions_of(request.user)
+            if request.session in {None, each.session_id}
+        ]
+        if request.session is not None and not ending:
+            raise Refused(ErrorCode.NOT_FOUND, "the user has no such session here", field="session")
+        session.reply(ok(request.id, affected=len(ending)))
+        if not request.dry_run:
+            _log.info("admin.disconnected", by=session.user_id, user=request.user, sessions=len(ending))
+            for each in ending:
+                reason = request.reason or "disconnected by the server's people"
+                each.end(CloseCode.DISCONNECTED, reason, RETRY_S)
+
+    async def _enroll(self, session: Session, request: Enroll) -> None:
+        _require(session, Rank.SERVER_ADMIN)
+        services = self._services
+        name = display_name(request.name, field="name")
+        if await services.store.find_user(name, name_key(name)) is not None:
+            raise _taken(name)
+        if request.dry_run:
+            session.reply(ok(request.id, name=name, role=request.role))
+            return
+        password, encoded = await self._new_password()
+        wanted = new_user(
+            name, random_bytes=services.random_bytes, role=request.role, password=encoded, field="name"
+        )
+        user = await services.store.create_user(wanted, at_ms=services.now_ms())
+        if user.user_id != wanted.user_id:
+            raise _taken(name)
+        _log.info("admin.enrolled", by=session.user_id, user=user.user_id, role=user.role)
+        session.reply(ok(request.id, user=user.user_id, name=user.name, role=user.role, password=password))
+
+    async def _reset(self, session: Session, request: Reset) -> None:
+        _require(session, Rank.SERVER_ADMIN)
+        services = self._services
+        row = (await services.store.find_users([request.user])).get(request.user)
+        if row is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no registered user {request.user}", field="user")
+        _require_above(session, Person(row.user_id, row.name, row.role))
+        if request.dry_run:
+            tokens = await services.store.list_tokens(row.user_id, limit=TOKENS_MAX)
+            now_ms = services.now_ms()
+            session.reply(ok(request.id, affected=sum(_is_good(token, now_ms) for token in tokens)))
+            return
+        password, encoded = await self._new_password()
+        try:
+            await services.store.set_password(row.user_id, name_key(row.name), encoded)
+        except Conflict:
+            raise _taken(row.name) from None
+        # Afterwards: what was given for the old password in between goes with the rest.
+        revoked = await services.store.revoke_user(row.user_id, at_ms=services.now_ms())
+        services.on_revoked()
+        _log.info("admin.reset", by=session.user_id, user=row.user_id, tokens=revoked)
+        session.reply(ok(request.id, affected=revoked, password=password))
+
+    def _drain(self, session: Session, request: Drain) -> None:
+        _require(session, Rank.SERVER_ADMIN)
+        session.reply(ok(request.id, affected=self._services.sessions()))
+        if not request.dry_run:
+            _log.warning("admin.drain", by=session.user_id)
+            self._services.drain()
+
+    # -- helpers ---------------------------------------------------------------------------------------
+
+    async def _find(self, user_id: str) -> Person:
+        person = await self._services.people.find(user_id)
+        if person is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"nobody here knows a user {user_id}", field="user")
+        return person
+
+    async def _new_password(self) -> tuple[str, str]:
+        """A password that nobody chose, and its hash."""
+        password = urlsafe_b64encode(self._services.random_bytes(_PASSWORD_BYTES)).decode("ascii")
+        return password, await self._services.passwords.hash(password)
+
+
+def _role(session: Session) -> str:
+    principal: Principal | None = session.principal
+    return "" if principal is None else principal.role
+
+
+def _rank(session: Session) -> Rank:
+    return rank_of(None, _role(session))
+
+
+def _require(session: Session, needs: Rank) -> None:
+    if _rank(session) < needs:
+        who = needs.name.lower().replace("_", " ")
+        raise Refused(ErrorCode.FORBIDDEN, f"it takes the rank of a {who} to ask this")
+
+
+def _require_above(session: Session, target: Person) -> None:
+    """Let people act on who ranks below them, and on themselves."""
+    if target.user_id != session.user_id and rank_of(None, target.server_role) >= _rank(session):
+        raise Refused(ErrorCode.FORBIDDEN, "this can be done only to people of a lower rank", field="user")
+
+
+def _taken(name: str) -> Refused:
+    return Refused(ErrorCode.CONFLICT, f"somebody is called {name} already", field="name")
+
+
+def _is_good(token: TokenInfo, now_ms: int) -> bool:
+    return token.revoked_at_ms is None and (token.expires_at_ms is None or token.expires_at_ms > now_ms)
+
+
+def _audit_item(row: AuditRow) -> Envelope:
+    item: dict[str, object] = {
+        "audit": f"{row.room}:{row.seq}",
+        "room": row.room,
+        "seq": row.seq,
+        "at": row.at_ms,
+        "by": row.actor,
+        "name": row.actor_name,
+        "action": row.action,
+        "hash": row.hash.hex(),
+    }
+    if row.target is not None:
+        item["target"] = row.target
+    if row.reason is not None:
+        item["reason"] = row.reason
+    if row.detail is not None:
+        item["detail"] = msgspec.json.decode(row.detail, type=dict[str, object])
+    return item
+
+
+def _audit_cursor(row: AuditRow, room: str | None) -> str:
+    return f"{room or ''}!{row.at_ms}!{row.room_id}!{row.seq}"
+
+
+def _audit_place(cursor: str, room: str | None) -> AuditKey:
+    where, *numbers = from_cursor(cursor).split("!")
+    try:
+        at_ms, room_id, seq = (int(number) for number in numbers)
+    except ValueError:
+        at_ms = room_id = seq = -1
+    if where != (room or "") or not all(0 <= number <= _LARGEST for number in (at_ms, room_id, seq)):
+        raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+    return AuditKey(at_ms, room_id, seq)
+
+
+def _sanction_item(room: str, row: SanctionRow) -> Envelope:
+    item: dict[str, object] = {"room": room, "kind": row.kind, "audit": f"{room}:{row.seq}"}
+    if row.until_ms is not None:
+        item["until"] = row.until_ms
+    if row.reason is not None:
+        item["reason"] = row.reason
+    return item
+
+
+def _token_item(token: TokenInfo) -> Envelope:
+    item: dict[str, object] = {
+        "token": token.token_hash[:_TOKEN_ID_BYTES].hex(),
+        "created": token.created_at_ms,
+    }
+    if token.expires_at_ms is not None:
+        item["expires"] = token.expires_at_ms
+    if token.revoked_at_ms is not None:
+        item["revoked"] = token.revoked_at_ms
+    return item
+
+
+def _load_item(load: RoomLoad) -> Envelope:
+    return {
+        "room": load.room,
+        "subscribers": load.subscribers,
+        "waiting": load.waiting,
+        "wait_ms": round(load.wait_s * 1000, 3),
+        "messages": load.messages,
+        "turn_ms": round(load.turn_s * 1000, 3),
+        "turn_max_ms": round(load.turn_max_s * 1000, 3),
+    }
+
+
+def _session_item(session: Session) -> Envelope:
+    item: dict[str, object] = {
+        "session": session.session_id,
+        "name": session.name,
+        "status": session.status,
+        "peer": session.stream.peer,
+    }
+    if session.expires_at_ms is not None:
+        item["expires"] = session.expires_at_ms
+    return item

@@ -1,0 +1,1 @@
+"""`parley admin`: what moderators and operators type (docs/admin.md)."""

@@ -1,0 +1,276 @@
+"""What the server's people ask, and what everybody else is told who asks it."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from chat.codec import Codec
+from chat.config import Config
+from chat.cursors import to_cursor
+from chat.tokens import create_token
+from storage.store import Store
+from tests.sim.harness import (
+    BEGIN_MS,
+    Envelope,
+    Sim,
+    SimClient,
+    both,
+    items,
+    open_sim,
+    virtual_time,
+    walk,
+)
+
+FAST = Config(rate_limits=False)
+ASKED: Mapping[str, dict[str, object]] = {
+    "audit": {},
+    "users": {},
+    "user": {"user": "u_a"},
+    "sessions": {"user": "u_a"},
+    "disconnect": {"user": "u_a"},
+    "enroll": {"name": "Eve"},
+    "reset": {"user": "u_a"},
+    "rooms": {"all": True},
+    "busiest": {},
+    "drain": {},
+}
+
+
+async def register(store: Store, name: str, role: str = "user") -> str:
+    """Make a registered user; the token."""
+    seed = name.encode().ljust(32, b".")
+    issued = await create_token(
+        store, name, role, now_ms=BEGIN_MS, random_bytes=lambda size: seed[:size], expires_at_ms=None
+    )
+    return issued.token
+
+
+async def enter_as(sim: Sim, name: str, role: str = "user") -> SimClient:
+    """Make a registered user, and come in as that one."""
+    return await sim.enter(await register(sim.store, name, role))
+
+
+def shown(answer: Envelope, *fields: str) -> list[tuple[object, ...]]:
+    """These fields of a list's items."""
+    return [tuple(item.get(field) for field in fields) for item in items(answer)]
+
+
+@pytest.mark.parametrize("t", ASKED)
+@virtual_time
+async def test_everybody_else_is_forbidden_to_ask(t: str) -> None:
+    """Users, guests and owners of rooms."""
+    async with open_sim(FAST) as sim:
+        (owner,) = await sim.join("tea", "ann")
+        for client in (owner, await enter_as(sim, "Bob")):
+            assert (await client.refused(t, **ASKED[t]))["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("t", ["enroll", "reset", "drain"])
+@virtual_time
+async def test_accounts_and_the_server_s_end_are_for_admins_alone(t: str) -> None:
+    """A moderator makes none, resets none, and ends nothing."""
+    async with open_sim(FAST) as sim:
+        mod = await enter_as(sim, "Mo", "moderator")
+        assert (await mod.refused(t, **ASKED[t]))["code"] == "forbidden"
+
+
+@virtual_time
+@both
+async def test_a_room_s_audit_is_its_moderators_to_read(codec: Codec) -> None:
+    """The latest first, page by page, or from a seq on downwards; members may not, outsiders know no room."""
+    async with open_sim(FAST) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob", codec=codec)
+        await ann.request("mod", room="tea", action="mute", target=bob.user_id, reason="loud", ttl=60.0)
+        await ann.request("update", room="tea", topic="green")
+        await ann.request("mod", room="tea", action="lock")
+
+        pages = await walk(ann, "audit", room="tea", limit=2)
+        assert [[item["audit"] for item in page] for page in pages] == [["tea:3", "tea:2"], ["tea:1"]]
+        ((mute,),) = pages[1:]
+        assert (mute["action"], mute["by"], mute["name"]) == ("mute", ann.user_id, "ann")
+        assert (mute["target"], mute["reason"]) == (bob.user_id, "loud")
+        detail = mute["detail"]
+        assert isinstance(detail, Mapping)
+        assert detail["until"] == BEGIN_MS + 60_000
+        below = await ann.request("audit", room="tea", seq=2)
+        assert shown(below, "seq") == [(2,), (1,)]
+        assert (await bob.refused("audit", room="tea"))["code"] == "forbidden"
+        assert (await ann.refused("audit", room="nowhere"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_the_server_s_people_read_the_audit_of_all_rooms() -> None:
+    """Together by time, or one room's, also a private one's; a seq alone says of no room."""
+    async with open_sim(FAST) as sim:
+        (ann,) = await sim.join("tea", "ann")
+        await ann.request("create", room="den", kind="private")
+        for room in ("tea", "den"):
+            await ann.request("update", room=room, topic="new")
+        mod = await enter_as(sim, "Mo", "moderator")
+        pages = await walk(mod, "audit", limit=1)
+        assert [[item["room"] for item in page] for page in pages] == [["den"], ["tea"]]
+        assert shown(await mod.request("audit", room="den"), "audit", "action") == [("den:1", "update")]
+        assert (await mod.refused("audit", seq=1))["field"] == "room"
+
+
+@pytest.mark.parametrize("cursor", ["mine:tea", "!1!2", "tea!1!1!1", "!x!1!1", "!-1!1!1", f"!{2**63}!1!1"])
+@virtual_time
+async def test_a_cursor_of_another_list_is_none_of_the_audit(cursor: str) -> None:
+    """`bad_cursor`, of users as well."""
+    async with open_sim(FAST) as sim:
+        mod = await enter_as(sim, "Mo", "moderator")
+        for t in ("audit", "users"):
+            assert (await mod.refused(t, cursor=to_cursor(cursor)))["code"] == "bad_cursor"
+
+
+@virtual_time
+async def test_users_are_found_by_the_beginning_of_their_names() -> None:
+    """Capitals make no difference; pages follow each other."""
+    async with open_sim(FAST) as sim:
+        for name in ("Anna", "anne", "Bob"):
+            await register(sim.store, name)
+        mod = await enter_as(sim, "Mo", "moderator")
+        pages = await walk(mod, "users", query="AN", limit=1)
+        assert [[item["name"] for item in page] for page in pages] == [["Anna"], ["anne"]]
+        assert shown(await mod.request("users"), "name", "role") == [
+            ("Anna", "user"),
+            ("anne", "user"),
+            ("Bob", "user"),
+            ("Mo", "moderator"),
+        ]
+
+
+@virtual_time
+async def test_a_user_is_told_with_sessions_and_sanctions_and_to_admins_with_tokens() -> None:
+    """Also a guest who is here; sanctions that have ended are not told."""
+    async with open_sim(FAST) as sim:
+        (ann,) = await sim.join("tea", "ann")
+        bob = await enter_as(sim, "Bob")
+        await ann.request("mod", room="tea", action="mute", target=bob.user_id, ttl=0.001)
+        await ann.request("mod", room="tea", action="ban", target=bob.user_id, reason="spam")
+        mod, admin = await enter_as(sim, "Mo", "moderator"), await enter_as(sim, "Ada", "admin")
+
+        told = await mod.request("user", user=bob.user_id)
+        assert (told["name"], told["role"], told["sessions"], "tokens" in told) == ("Bob", "user", 1, False)
+        assert told["sanctions"] == [{"room": "tea", "kind": "ban", "audit": "tea:2", "reason": "spam"}]
+        tokens = (await admin.request("user", user=bob.user_id))["tokens"]
+        assert isinstance(tokens, list)
+        assert [len(token["token"]) for token in tokens] == [16]
+        guest = await mod.request("user", user=ann.user_id)
+        assert (guest["name"], guest["role"]) == ("ann", "guest")
+        assert (await mod.refused("user", user="u_nobody"))["code"] == "not_found"
+
+
+@virtual_time
+async def test_sessions_are_listed_and_ended() -> None:
+    """One or all; the client may come back, and a trial ends none."""
+    async with open_sim(FAST) as sim:
+        token = await register(sim.store, "Bob")
+        phone, desk = await sim.enter(token), await sim.enter(token)
+        mod = await enter_as(sim, "Mo", "moderator")
+        listed = items(await mod.request("sessions", user=phone.user_id))
+        assert [item["peer"] for item in listed] == ["127.0.0.1"] * 2
+        answer = await mod.request("disconnect", user=phone.user_id, dry_run=True)
+        assert answer["affected"] == 2
+        first = listed[0]["session"]
+        answer = await mod.request("disconnect", user=phone.user_id, session=first, reason="rest")
+        assert answer["affected"] == 1
+        assert (await phone.wait_closed(), phone.close_reason) == (4007, "rest")
+        assert (await phone.expect("bye"))["retry_after"] == 1.0
+        refused = await mod.refused("disconnect", user=phone.user_id, session=first)
+        assert (refused["code"], refused["field"]) == ("not_found", "session")
+        assert (await mod.request("disconnect", user=phone.user_id))["affected"] == 1
+        assert await desk.wait_closed() == 4007
+
+
+@virtual_time
+async def test_nobody_is_ended_by_who_does_not_rank_above() -> None:
+    """But people end their own sessions."""
+    async with open_sim(FAST) as sim:
+        mod, admin = await enter_as(sim, "Mo", "moderator"), await enter_as(sim, "Ada", "admin")
+        refused = await mod.refused("disconnect", user=admin.user_id)
+        assert (refused["code"], refused["field"]) == ("forbidden", "user")
+        assert (await admin.request("disconnect", user=mod.user_id))["affected"] == 1
+        assert (await admin.request("disconnect", user=admin.user_id))["affected"] == 1
+        assert [await client.wait_closed() for client in (mod, admin)] == [4007, 4007]
+
+
+@virtual_time
+async def test_the_server_s_people_read_every_room() -> None:
+    """Settings, members, history and what happens; they are no members, and may not write."""
+    async with open_sim(FAST) as sim:
+        ann = await sim.connect("ann")
+        await ann.request("create", room="den", kind="private")
+        await ann.request("subscribe", room="den")
+        await ann.request("send", room="den", cid="1", body="among us")
+        mod, bob = await enter_as(sim, "Mo", "moderator"), await enter_as(sim, "Bob")
+        every = shown(await mod.request("rooms", all=True), "room", "kind")
+        assert every == [("den", "private"), ("sys.server", "private")]
+        assert items(await mod.request("rooms")) == []
+        assert (await mod.request("room", room="den"))["role"] is None
+        assert shown(await mod.request("members", room="den"), "name") == [("ann",)]
+        assert shown(await mod.request("history", room="den"), "body") == [("among us",)]
+        await mod.request("subscribe", room="den")
+        await ann.request("send", room="den", cid="2", body="more")
+        await mod.expect("event", body="more")
+        assert (await mod.refused("send", room="den", cid="1", body="hello"))["code"] == "room_not_found"
+        assert (await bob.refused("subscribe", room="den"))["code"] == "room_not_found"
+        assert (await bob.refused("history", room="den"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_the_rooms_for_which_most_waits_or_most_receive_come_first() -> None:
+    """With what they did since they became active."""
+    async with open_sim(FAST) as sim:
+        ann, _ = await sim.join("tea", "ann", "bob")
+        await ann.request("join", room="den", create=True)
+        await ann.request("send", room="den", cid="1", body="hello")
+        mod = await enter_as(sim, "Mo", "moderator")
+        listed = await mod.request("busiest")
+        assert shown(listed, "room", "subscribers", "waiting") == [("tea", 2, 0), ("den", 1, 0)]
+        assert all(isinstance(item["messages"], int) and item["messages"] > 0 for item in items(listed))
+        assert shown(await mod.request("busiest", limit=1), "room") == [("tea",)]
+
+
+@virtual_time
+async def test_an_admin_s_word_drains_the_server() -> None:
+    """As a signal does; a trial says only whom it would concern."""
+    async with open_sim(FAST) as sim:
+        admin = await enter_as(sim, "Ada", "admin")
+        assert (await admin.request("drain", dry_run=True))["affected"] == 1
+        assert not sim.node.drain_asked.is_set()
+        await admin.request("drain")
+        assert sim.node.drain_asked.is_set()
+
+
+@virtual_time
+async def test_an_account_is_made_with_a_password_that_is_told_once() -> None:
+    """A trial makes none; a name is taken once, and only names are names."""
+    async with open_sim(FAST) as sim:
+        admin = await enter_as(sim, "Ada", "admin")
+        await admin.request("enroll", name="Eve", role="moderator", dry_run=True)
+        assert await sim.store.find_user("Eve", "eve") is None
+        made = await admin.request("enroll", name="Eve", role="moderator")
+        account = await sim.store.find_account("eve")
+        assert account is not None
+        assert (account.user.role, account.user.user_id) == ("moderator", made["user"])
+        assert (await sim.node.passwords.check(account.password, str(made["password"]))).correct
+        assert (await admin.refused("enroll", name="EVE"))["code"] == "conflict"
+        assert (await admin.refused("enroll", name="\u202e"))["field"] == "name"
+
+
+@virtual_time
+async def test_a_reset_ends_all_that_the_user_had() -> None:
+    """Tokens, their sessions and the password; a trial says how many tokens."""
+    async with open_sim(FAST) as sim:
+        admin, bob = await enter_as(sim, "Ada", "admin"), await enter_as(sim, "Bob")
+        assert (await admin.request("reset", user=bob.user_id, dry_run=True))["affected"] == 1
+        answer = await admin.request("reset", user=bob.user_id)
+        assert answer["affected"] == 1
+        assert await bob.wait_closed() == 4500
+        account = await sim.store.find_account("bob")
+        assert account is not None
+        assert (await sim.node.passwords.check(account.password, str(answer["password"]))).correct
+        other = await enter_as(sim, "Eda", "admin")
+        assert (await admin.refused("reset", user=other.user_id))["code"] == "forbidden"
+        assert (await admin.refused("reset", user="u_nobody"))["code"] == "not_found"
