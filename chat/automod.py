@@ -1,0 +1,412 @@
+"""PURE: automatic moderation: which of a room's rules finds something in a message, and what that means.
+
+Rules are asked in their order; the first one that finds something decides, except those that only report:
+these are noted, and the next is asked. Mutable inside (who said what lately) for speed; no I/O, no clock, no
+chance. What a verdict leads to is the room's business (`chat.room_automod`).
+
+An outside classifier, which takes its time, has its place behind `hold`: what is held waits for somebody to
+let it in, and need not be a person.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, assert_never
+
+from chat.automod_fold import fold, spellings, words
+from chat.automod_links import find_links, is_allowed
+from chat.automod_lists import BadPhrase, PhraseList
+from chat.automod_patterns import BadPattern, Pattern
+from chat.automod_rules import (
+    Caps,
+    Flood,
+    Links,
+    Newcomers,
+    Patterns,
+    Repeats,
+    Rule,
+    Words,
+    kind_of,
+)
+from chat.errors import ErrorCode, Refused
+
+PROGRAM_MAX: Final = 5000
+"""Instructions of all of a room's patterns together."""
+SPEAKERS_MAX: Final = 4096
+"""People whose latest messages are remembered; whoever was silent longest is forgotten first."""
+FOUND_MAX_CHARACTERS: Final = 64
+"""Of what a rule found, in a report."""
+
+_SAID_OF: Final = {
+    "words": "a word in it is not for this room",
+    "links": "a link in it is not for this room",
+    "caps": "too many capitals",
+    "repeats": "it was said already",
+    "flood": "too many messages",
+    "new": "who is new here does not write yet",
+    "pattern": "something in it is not for this room",
+}
+
+
+class Speaker(NamedTuple):
+    """Who says something.
+
+    Attributes:
+        joined_at_ms: when the membership began.
+        exempt: whether only rules for everyone apply.
+    """
+
+    user_id: str
+    joined_at_ms: int
+    exempt: bool = False
+
+
+class Verdict(NamedTuple):
+    """A rule that found something, and what."""
+
+    rule: Rule
+    found: str
+
+    @property
+    def decides(self) -> bool:
+        """Whether no further rule is asked."""
+        return self.rule.action != "report" and not self.rule.dry_run
+
+    @property
+    def said(self) -> str:
+        """What the author is told."""
+        return self.rule.reason or _SAID_OF[kind_of(self.rule)]
+
+
+class Judgement(NamedTuple):
+    """What the rules say of one text.
+
+    Attributes:
+        decided: by which rule something is to be done; None: the text may go.
+        noted: rules that only report.
+    """
+
+    decided: Verdict | None
+    noted: Sequence[Verdict]
+
+
+class Filtered(Refused):
+    """A message that a rule does not let through.
+
+    Attributes:
+        verdict: the rule, and what it found.
+        noted: rules before it that only report.
+        is_edit: whether it is another text for a message that is there.
+    """
+
+    def __init__(self, judgement: Judgement, verdict: Verdict, *, is_edit: bool = False) -> None:
+        super().__init__(ErrorCode.FILTERED, verdict.said)
+        self.verdict = verdict
+        self.noted = judgement.noted
+        self.is_edit = is_edit
+
+
+class _Text:
+    """A text in the forms in which the rules look at it, each made once, when the first rule needs it."""
+
+    __slots__ = ("_folded", "_readings", "_utf8", "at_ms", "body", "speaker")
+
+    def __init__(self, body: str, speaker: Speaker, at_ms: int) -> None:
+        self.body = body
+        self.speaker = speaker
+        self.at_ms = at_ms
+        self._folded: str | None = None
+        self._readings: list[tuple[list[str], bool]] | None = None
+        self._utf8: bytes | None = None
+
+    @property
+    def folded(self) -> str:
+        if self._folded is None:
+            self._folded = fold(self.body)
+        return self._folded
+
+    @property
+    def readings(self) -> list[tuple[list[str], bool]]:
+        if self._readings is None:
+            self._readings = list(spellings(self.folded))
+        return self._readings
+
+    @property
+    def utf8(self) -> bytes:
+        if self._utf8 is None:
+            self._utf8 = self.body.encode()
+        return self._utf8
+
+
+class _Said:
+    """One user's latest messages: when, and what, as a number."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, most: int) -> None:
+        self.items: deque[tuple[int, int]] = deque(maxlen=most)
+
+    def count(self, since_ms: int, text: int | None = None) -> int:
+        """Those after a time; with `text` those that say the same."""
+        return sum(at_ms > since_ms and text in {None, said} for at_ms, said in self.items)
+
+
+class CompiledRules:
+    """A rule list that can be asked.
+
+    Making one takes a tenth of a second for the longest lists: that is nothing for a room's turn.
+
+    Args:
+        rules: that were parsed, or stored.
+        version: of the list.
+
+    Attributes:
+        checks: each rule, and what finds something for it.
+        remembers: messages of a user that the rules want to know of; 0: none.
+
+    Raises:
+        Refused: `bad_request`, with the rule and the field.
+    """
+
+    __slots__ = ("checks", "remembers", "rules", "version")
+
+    def __init__(self, rules: Sequence[Rule], *, version: int) -> None:
+        self.rules = rules
+        self.version = version
+        self.checks = [(rule, _check(place, rule)) for place, rule in enumerate(rules)]
+        program_size = sum(
+            pattern.program_size
+            for _, check in self.checks
+            if isinstance(check, _PatternCheck)
+            for pattern in check.patterns
+        )
+        if program_size > PROGRAM_MAX:
+            message = f"the patterns are too big: {program_size} steps, of {PROGRAM_MAX} at most together"
+            raise Refused(ErrorCode.TOO_LARGE, message, field="rules")
+        self.remembers = max(
+            (
+                rule.count if isinstance(rule, Repeats) else rule.messages + 1
+                for rule in rules
+                if isinstance(rule, Repeats | Flood)
+            ),
+            default=0,
+        )
+
+    def judge(self, text: "_Text", said: _Said | None) -> Judgement:
+        """Ask the rules, in their order.
+
+        Args:
+            text: what is said, by whom and when.
+            said: the user's latest messages, this one included; None: rules about them are not asked.
+        """
+        noted: list[Verdict] = []
+        speaker = text.speaker
+        for rule, check in self.checks:
+            if speaker.exempt and not rule.everyone:
+                continue
+            if rule.guests and not speaker.user_id.startswith("g_"):
+                continue
+            if rule.joined_below is not None:
+                age_ms = text.at_ms - speaker.joined_at_ms
+                if age_ms >= rule.joined_below * 1000:
+                    continue
+            found = check(text, said)
+            if found is not None:
+                verdict = Verdict(rule, found[:FOUND_MAX_CHARACTERS])
+                if verdict.decides:
+                    return Judgement(verdict, noted)
+                noted.append(verdict)
+        return Judgement(None, noted)
+
+
+class RoomAutomod:
+    """A room's rules at work.
+
+    Args:
+        compiled: the rules.
+
+    Attributes:
+        noted: verdicts of the message that was let through last; whoever orders messages takes them.
+    """
+
+    __slots__ = ("_said", "compiled", "noted")
+
+    def __init__(self, compiled: CompiledRules) -> None:
+        self.compiled = compiled
+        self.noted: Sequence[Verdict] = ()
+        self._said: dict[str, _Said] = {}
+
+    def admit(self, body: str, speaker: Speaker, at_ms: int) -> Verdict | None:
+        """Let a new message through; with a verdict it is to be without its text.
+
+        Raises:
+            Filtered: it does not become a message.
+        """
+        text = _Text(body, speaker, at_ms)
+        said = self._remember(text) if self.compiled.remembers else None
+        judgement = self.compiled.judge(text, said)
+        verdict = judgement.decided
+        if verdict is not None and verdict.rule.action != "delete":
+            raise Filtered(judgement, verdict)
+        self.noted = judgement.noted
+        return verdict
+
+    def admit_edit(self, body: str, speaker: Speaker, at_ms: int) -> None:
+        """Let another text of a message through; it is no further message, so neither flood nor repeat.
+
+        Raises:
+            Filtered: the message stays as it is.
+        """
+        judgement = self.compiled.judge(_Text(body, speaker, at_ms), None)
+        if judgement.decided is not None:
+            raise Filtered(judgement, judgement.decided, is_edit=True)
+        self.noted = judgement.noted
+
+    def _remember(self, text: _Text) -> _Said:
+        said_by = self._said
+        user_id = text.speaker.user_id
+        # In the order of their latest messages.
+        said = said_by.pop(user_id, None) or _Said(self.compiled.remembers)
+        said_by[user_id] = said
+        if len(said_by) > SPEAKERS_MAX:
+            del said_by[next(iter(said_by))]
+        said.items.append((text.at_ms, _number(text)))
+        return said
+
+
+def try_text(compiled: CompiledRules, body: str, *, at_ms: int) -> Sequence[Verdict]:
+    """Every rule that a text alone would meet, in order, whoever says it; nothing is remembered."""
+    text = _Text(body, Speaker("", at_ms), at_ms)
+    return [
+        Verdict(rule, found[:FOUND_MAX_CHARACTERS])
+        for rule, check in compiled.checks
+        if not isinstance(rule, Newcomers) and (found := check(text, None)) is not None
+    ]
+
+
+def _number(text: _Text) -> int:
+    """What equal texts have in common, and others by chance hardly ever."""
+    return hash(tuple(words(text.folded)) or text.folded.strip())
+
+
+# -- checks ----------------------------------------------------------------------------------------------
+
+_Check = Callable[[_Text, _Said | None], str | None]
+"""What a rule finds in a text; None: nothing."""
+
+
+def _check(place: int, rule: Rule) -> _Check:
+    match rule:
+        case Words():
+            return _words_check(place, rule)
+        case Links():
+            return _links_check(rule)
+        case Caps():
+            return _caps_check(rule)
+        case Repeats():
+            return _repeats_check(rule)
+        case Flood():
+            return _flood_check(rule)
+        case Newcomers():
+            return _newcomers_check
+        case Patterns():
+            return _PatternCheck(place, rule)
+        case _:
+            assert_never(rule)
+
+
+def _words_check(place: int, rule: Words) -> _Check:
+    try:
+        phrases = PhraseList(rule.words)
+    except BadPhrase as bad:
+        raise _bad(f"rules[{place}].words[{bad.place}]", str(bad)) from None
+
+    def check(text: _Text, said: _Said | None) -> str | None:
+        del said
+        return phrases.find(text.readings)
+
+    return check
+
+
+def _links_check(rule: Links) -> _Check:
+    allowed = frozenset(fold_host(host) for host in rule.allow)
+
+    def check(text: _Text, said: _Said | None) -> str | None:
+        del said
+        for link in find_links(text.body):
+            if (link.is_invite or not rule.invites) and not is_allowed(link.host, allowed):
+                return link.host
+        return None
+
+    return check
+
+
+def fold_host(host: str) -> str:
+    """An allowed host as links are compared with it."""
+    return host.lower().removeprefix("www.")
+
+
+def _caps_check(rule: Caps) -> _Check:
+    def check(text: _Text, said: _Said | None) -> str | None:
+        del said
+        body = text.body
+        if body == body.lower():
+            return None
+        capitals = sum(map(str.isupper, body))
+        cased = capitals + sum(map(str.islower, body))
+        if cased < rule.letters or capitals < rule.share * cased:
+            return None
+        return f"{capitals} of {cased} letters"
+
+    return check
+
+
+def _repeats_check(rule: Repeats) -> _Check:
+    def check(text: _Text, said: _Said | None) -> str | None:
+        if said is None:
+            return None
+        times = said.count(text.at_ms - round(rule.within * 1000), said.items[-1][1])
+        return f"{times} times" if times >= rule.count else None
+
+    return check
+
+
+def _flood_check(rule: Flood) -> _Check:
+    def check(text: _Text, said: _Said | None) -> str | None:
+        if said is None:
+            return None
+        times = said.count(text.at_ms - round(rule.within * 1000))
+        return f"{times} messages" if times > rule.messages else None
+
+    return check
+
+
+def _newcomers_check(text: _Text, said: _Said | None) -> str | None:
+    """Who is new was decided by the conditions that any rule may have."""
+    del text, said
+    return "new here"
+
+
+class _PatternCheck:
+    """Looks for patterns."""
+
+    def __init__(self, place: int, rule: Patterns) -> None:
+        self.patterns: list[Pattern] = []
+        self._folded = rule.folded
+        for number, source in enumerate(rule.patterns):
+            try:
+                self.patterns.append(Pattern(source))
+            except BadPattern as bad:
+                raise _bad(f"rules[{place}].patterns[{number}]", str(bad)) from None
+
+    def __call__(self, text: _Text, said: _Said | None) -> str | None:
+        del said
+        utf8 = text.folded.encode() if self._folded else text.utf8
+        for pattern in self.patterns:
+            found = pattern.find(utf8)
+            if found is not None:
+                return found
+        return None
+
+
+def _bad(field: str, message: str) -> Refused:
+    return Refused(ErrorCode.BAD_REQUEST, message, field=field)
