@@ -20,6 +20,7 @@ from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_governance import GovernanceContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
+from tests.storage.contract_reviews import ReportContract, RulesContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
@@ -225,5 +226,7 @@ class StoreContract(
     RoomContract,
     AccountContract,
     SearchContract,
+    RulesContract,
+    ReportContract,
 ):
     """All of it."""

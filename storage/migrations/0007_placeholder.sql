@@ -1,0 +1,2 @@
+-- Nothing: a place for another step that is made beside this one.
+SELECT 1;
