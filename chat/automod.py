@@ -72,6 +72,12 @@ class Verdict(NamedTuple):
         return self.rule.action != "report" and not self.rule.dry_run
 
     @property
+    def reported(self) -> str:
+        """What moderators are told, where it is only reported."""
+        said = f"{kind_of(self.rule)}: {self.found}"
+        return f"dry run, would {self.rule.action}; {said}" if self.rule.dry_run else said
+
+    @property
     def said(self) -> str:
         """What the author is told."""
         return self.rule.reason or _SAID_OF[kind_of(self.rule)]
@@ -90,19 +96,15 @@ class Judgement(NamedTuple):
 
 
 class Filtered(Refused):
-    """A message that a rule does not let through.
+    """A text that a rule does not let through.
 
     Attributes:
         verdict: the rule, and what it found.
-        noted: rules before it that only report.
-        is_edit: whether it is another text for a message that is there.
     """
 
-    def __init__(self, judgement: Judgement, verdict: Verdict, *, is_edit: bool = False) -> None:
+    def __init__(self, verdict: Verdict) -> None:
         super().__init__(ErrorCode.FILTERED, verdict.said)
         self.verdict = verdict
-        self.noted = judgement.noted
-        self.is_edit = is_edit
 
 
 class _Text:
@@ -191,14 +193,14 @@ class CompiledRules:
             default=0,
         )
 
-    def judge(self, text: "_Text", said: _Said | None) -> Judgement:
-        """Ask the rules, in their order.
+    def judge(self, text: _Text, said: _Said | None, noted: list[Verdict]) -> Verdict | None:
+        """Ask the rules, in their order, until one decides.
 
         Args:
             text: what is said, by whom and when.
             said: the user's latest messages, this one included; None: rules about them are not asked.
+            noted: takes the verdicts of rules that only report.
         """
-        noted: list[Verdict] = []
         speaker = text.speaker
         for rule, check in self.checks:
             if speaker.exempt and not rule.everyone:
@@ -213,42 +215,43 @@ class CompiledRules:
             if found is not None:
                 verdict = Verdict(rule, found[:FOUND_MAX_CHARACTERS])
                 if verdict.decides:
-                    return Judgement(verdict, noted)
+                    return verdict
                 noted.append(verdict)
-        return Judgement(None, noted)
+        return None
 
 
 class RoomAutomod:
-    """A room's rules at work.
+    """Rules at work in one room.
 
     Args:
-        compiled: the rules.
+        layers: rule lists, those that are asked first at the front.
 
     Attributes:
-        noted: verdicts of the message that was let through last; whoever orders messages takes them.
+        noted: verdicts on the text that was let through last, which are only to be reported.
+        removed: the rule by which it is to be without its text; None: it keeps it.
     """
 
-    __slots__ = ("_said", "compiled", "noted")
+    __slots__ = ("_layers", "_remembers", "_said", "noted", "removed")
 
-    def __init__(self, compiled: CompiledRules) -> None:
-        self.compiled = compiled
-        self.noted: Sequence[Verdict] = ()
+    def __init__(self, layers: Sequence[CompiledRules]) -> None:
+        self._layers = layers
+        self._remembers = max((layer.remembers for layer in layers), default=0)
         self._said: dict[str, _Said] = {}
+        self.noted: Sequence[Verdict] = ()
+        self.removed: Verdict | None = None
 
-    def admit(self, body: str, speaker: Speaker, at_ms: int) -> Verdict | None:
-        """Let a new message through; with a verdict it is to be without its text.
+    def admit(self, body: str, speaker: Speaker, at_ms: int) -> None:
+        """Let a new message through; `noted` and `removed` say how.
 
         Raises:
             Filtered: it does not become a message.
         """
         text = _Text(body, speaker, at_ms)
-        said = self._remember(text) if self.compiled.remembers else None
-        judgement = self.compiled.judge(text, said)
-        verdict = judgement.decided
-        if verdict is not None and verdict.rule.action != "delete":
-            raise Filtered(judgement, verdict)
-        self.noted = judgement.noted
-        return verdict
+        decided, noted = self._judge(text, self._remember(text) if self._remembers else None)
+        if decided is not None and decided.rule.action != "delete":
+            raise Filtered(decided)
+        self.noted = noted
+        self.removed = decided
 
     def admit_edit(self, body: str, speaker: Speaker, at_ms: int) -> None:
         """Let another text of a message through; it is no further message, so neither flood nor repeat.
@@ -256,16 +259,25 @@ class RoomAutomod:
         Raises:
             Filtered: the message stays as it is.
         """
-        judgement = self.compiled.judge(_Text(body, speaker, at_ms), None)
-        if judgement.decided is not None:
-            raise Filtered(judgement, judgement.decided, is_edit=True)
-        self.noted = judgement.noted
+        decided, noted = self._judge(_Text(body, speaker, at_ms), None)
+        if decided is not None:
+            raise Filtered(decided)
+        self.noted = noted
+        self.removed = None
+
+    def _judge(self, text: _Text, said: _Said | None) -> Judgement:
+        noted: list[Verdict] = []
+        for layer in self._layers:
+            decided = layer.judge(text, said, noted)
+            if decided is not None:
+                return Judgement(decided, noted)
+        return Judgement(None, noted)
 
     def _remember(self, text: _Text) -> _Said:
         said_by = self._said
         user_id = text.speaker.user_id
         # In the order of their latest messages.
-        said = said_by.pop(user_id, None) or _Said(self.compiled.remembers)
+        said = said_by.pop(user_id, None) or _Said(self._remembers)
         said_by[user_id] = said
         if len(said_by) > SPEAKERS_MAX:
             del said_by[next(iter(said_by))]

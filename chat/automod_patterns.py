@@ -1,4 +1,4 @@
-"""PURE: people's own regular expressions, by RE2 alone: their cost is linear in the text, whatever they say."""
+"""PURE: people's own regular expressions, by RE2 alone: the cost is linear in the text, whatever they say."""
 
 from typing import Final
 

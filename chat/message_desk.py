@@ -219,7 +219,7 @@ class MessageDesk:
         )
         pins = page.pins[:limit]
         items = [session.encode(fold_event(as_event(request.room, entry), now)) for entry, now in pins]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=page.durable_seq),
             items,
@@ -249,7 +249,7 @@ class MessageDesk:
             )
             for row in page
         ]
-        await _reply_fitting(
+        await reply_fitting(
             session,
             ok(request.id, room=request.room, durable=state.durable_seq),
             items,
@@ -258,7 +258,7 @@ class MessageDesk:
         )
 
 
-async def _reply_fitting(
+async def reply_fitting(
     session: Session,
     answer: Envelope,
     items: Sequence[bytes],

@@ -306,6 +306,48 @@ class Mod(Request, frozen=True, tag="mod"):
     dry_run: bool = False
 
 
+class Automod(Request, frozen=True, tag="automod"):
+    """The rules of a room's automatic moderation, or without one of every room: read, set or try them."""
+
+    room: RoomName | None = None
+    rules: list[object] | None = None
+    add: bool = False
+    if_version: Version | None = None
+    test: bool = False
+    text: Body | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Report(Request, frozen=True, tag="report"):
+    """Bring a message before the moderators."""
+
+    room: RoomName
+    seq: Seq
+    reason: Reason
+
+
+class Reports(Request, frozen=True, tag="reports"):
+    """What waits for the moderators of a room, or without one of the server, or all that ever did."""
+
+    room: RoomName | None = None
+    state: Literal["waiting", "all"] = "waiting"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Resolve(Request, frozen=True, tag="resolve"):
+    """Do something about a report, or about a message that is held."""
+
+    report: Annotated[int, Meta(ge=1, le=EXACT_MAX)]
+    action: Literal["claim", "release", "resolve", "dismiss", "approve", "reject"]
+    note: Reason | None = None
+    audit: Annotated[str, Meta(min_length=1, max_length=96)] | None = None
+
+
+Review = Automod | Report | Reports | Resolve
+"""Requests about rules, and about what waits for moderators."""
+
 AnyRequest = (
     Hello
     | Ping
@@ -335,6 +377,10 @@ AnyRequest = (
     | Update
     | Invite
     | Mod
+    | Automod
+    | Report
+    | Reports
+    | Resolve
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
@@ -368,6 +414,10 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Update,
         Invite,
         Mod,
+        Automod,
+        Report,
+        Reports,
+        Resolve,
     )
 }
 """Every request that this server knows, by its `t`."""
@@ -411,6 +461,11 @@ def bye(code: CloseCode, reason: str, retry_after_s: float | None = None) -> Env
 def notice(event: Envelope) -> Envelope:
     """An event about a user, for those of the user's sessions that do not receive its room."""
     return {"t": "notice", "room": event["room"], "event": event}
+
+
+def waiting_reports(room: str, count: int) -> Envelope:
+    """So many reports wait in a room now; for those of its moderators who receive it."""
+    return {"t": "reports", "room": room, "open": count}
 
 
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:

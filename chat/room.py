@@ -8,23 +8,28 @@ middle of a turn loses nothing.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final, assert_never
 
 import structlog
 import trio
 
 from actors import Actor, Crashed, ExitReason
+from chat.automod import Filtered
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.measures import Counts
 from chat.peers import Broadcast
 from chat.presence_port import PresencePort
 from chat.protocol import Envelope, Leave, Mod, event, notice, ok
 from chat.receipts import stored
+from chat.review_queue import ReviewQueue
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
 from chat.room_governance import concerned, order_governance
+from chat.room_guard import RoomGuard
 from chat.room_messages import (
+    ApplyRules,
     ChangeRoom,
     GovernRoom,
     InspectRoom,
@@ -41,6 +46,7 @@ from chat.room_messages import (
     WatchMembers,
 )
 from chat.room_state import Known, RoomState
+from chat.rule_book import RuleBook
 from chat.topic import Topic, Topics
 from storage.errors import Unavailable
 from storage.model import (
@@ -84,6 +90,8 @@ class RoomServices:
         members_max: members a room takes.
         sessions_of: a user's sessions on this node.
         activation_s: how long an activation waits for a database that is away.
+        rule_book: compiles rules of automatic moderation, and has those of every room.
+        reviews: takes what moderators are to look at.
     """
 
     store: Store
@@ -97,6 +105,8 @@ class RoomServices:
     tail_events: int
     members_max: int
     activation_s: float
+    rule_book: RuleBook
+    reviews: ReviewQueue
 
 
 class Room(Actor[RoomMessage]):
@@ -109,6 +119,7 @@ class Room(Actor[RoomMessage]):
         "_broadcasts",
         "_fenced",
         "_found_from",
+        "_guard",
         "_handed_on",
         "_roster",
         "_services",
@@ -126,6 +137,7 @@ class Room(Actor[RoomMessage]):
         # What presence was last given, kept until somebody comes or goes.
         self._roster: Sequence[MemberRow] | None = None
         self._topic: Topic | None = None
+        self._guard = RoomGuard(services.rule_book, services.reviews, services.now_ms)
         # Parallel to the end of the tail: seq and the encoded event.
         self._broadcasts: deque[tuple[int, Broadcast]] = deque(maxlen=BROADCASTS_KEPT)
         self._absence = (ErrorCode.ROOM_NOT_FOUND, "there is no such room")
@@ -151,6 +163,7 @@ class Room(Actor[RoomMessage]):
         if activation is None:
             return
         state = RoomState(activation, tail_events=services.tail_events, members_max=services.members_max)
+        await self._guard.start(state, activation.rules)
         topic = services.topics.open(self.name, state.row.room_id)
         self._writer = services.writers.writer_for(state.row.room_id)
         self._state = state
@@ -241,6 +254,10 @@ class Room(Actor[RoomMessage]):
                 self._send(state, topic, message)
             else:
                 self._receive_other(state, topic, message)
+        except Filtered as filtered:
+            refused = self._guard.refuse(state, message, filtered, partial(self._act, state, topic))
+            if refused is not None:
+                answer_refused(message, refused)
         except Refused as refused:
             answer_refused(message, refused)
 
@@ -273,6 +290,8 @@ class Room(Actor[RoomMessage]):
                 self._watch(state, message)
             case InspectRoom():
                 self._inspect(state, message)
+            case ApplyRules():
+                self._guard.apply(state, message)
             case _:
                 assert_never(message)
 
@@ -301,12 +320,15 @@ class Room(Actor[RoomMessage]):
             reply_to=message.reply_to,
             thread=message.thread,
             now_ms=services.now_ms(),
+            reviewed=message.reviewed,
         )
         if type(ordered) is LogEntry:
             self._writer.submit(ordered, message)
             message.progress = state.progress
             if not state.row.strict:
                 topic.publish(self._broadcast(state, ordered), ordered.seq)
+            if state.automod is not None:
+                self._guard.follow_up(state, message, ordered, partial(self._act, state, topic))
         elif type(ordered) is Known:
             self._send_known(state, message, ordered.entry)
 
@@ -328,6 +350,8 @@ class Room(Actor[RoomMessage]):
                 message.progress = state.progress
                 if not state.row.strict:
                     self._publish(state, topic, ordered)
+                if state.automod is not None:
+                    self._guard.follow_up(state, message, ordered, partial(self._act, state, topic))
             case Known():
                 self._send_known(state, message, ordered.entry)
             case Done():
@@ -340,6 +364,13 @@ class Room(Actor[RoomMessage]):
                 peer.look_up(message.request)
             case _:
                 assert_never(ordered)
+
+    def _act(self, state: RoomState, topic: Topic, entry: LogEntry) -> None:
+        """Store and deliver an act of the server itself."""
+        # Beyond the bound: it follows from what was taken, and may not be lost.
+        self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
+        if not state.row.strict:
+            self._publish(state, topic, entry)
 
     def _send_known(self, state: RoomState, message: SendMessage | ChangeRoom, entry: LogEntry) -> None:
         """Answer what was ordered before: now when it is stored, with the first one otherwise."""
@@ -406,10 +437,7 @@ class Room(Actor[RoomMessage]):
             (kept for kept in self._broadcasts if kept[0] != seq), maxlen=self._broadcasts.maxlen
         )
         entry = state.announce_void(seq, now_ms=self._services.now_ms())
-        # Beyond the bound: it follows from a row that was taken, and may not be lost.
-        self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
-        if not state.row.strict:
-            self._publish(state, topic, entry)
+        self._act(state, topic, entry)
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""

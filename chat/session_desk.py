@@ -26,6 +26,7 @@ from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
     AnyRequest,
+    Automod,
     Create,
     Delete,
     Edit,
@@ -44,6 +45,9 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Report,
+    Reports,
+    Resolve,
     Room,
     Rooms,
     Search,
@@ -58,6 +62,7 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.review_desk import ReviewDesk, ReviewServices
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.rooms import Rooms as RoomActors
@@ -83,6 +88,7 @@ class DeskServices:
         memberships: the rooms of a user; many users in one query.
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
+        reviews: what rules and reports need.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -95,6 +101,7 @@ class DeskServices:
     memberships: BatchLoader[str, MembershipPage]
     revocations: Revocations
     people: People
+    reviews: ReviewServices
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -115,6 +122,7 @@ class SessionDesk:
             pressure=services.pressure,
             counts=services.counts,
         )
+        self._reviews = ReviewDesk(services.reviews, self._messages.inspect)
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -159,6 +167,8 @@ class SessionDesk:
                 await self._govern(session, request)
             case History() | Reactions() | Pins() | GetState():
                 await self._messages.read(session, request)
+            case Automod() | Report() | Reports() | Resolve():
+                await self._reviews.finish(session, request)
             case Search():
                 await self._services.searches.search(session, request)
             case Rooms():

@@ -9,6 +9,7 @@ from chat.json_value import encode_value
 from chat.people import person_of
 from chat.protocol import (
     AnyRequest,
+    Automod,
     Change,
     Create,
     Delete,
@@ -28,6 +29,9 @@ from chat.protocol import (
     Presence,
     React,
     Reactions,
+    Report,
+    Reports,
+    Resolve,
     Room,
     Rooms,
     Search,
@@ -113,6 +117,10 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             | Reactions()
             | Pins()
             | GetState()
+            | Automod()
+            | Report()
+            | Reports()
+            | Resolve()
         ):
             return False
         case _:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
+    Automod,
     Create,
     GetState,
     Hello,
@@ -20,6 +21,9 @@ from chat.protocol import (
     Pins,
     Presence,
     Reactions,
+    Report,
+    Reports,
+    Resolve,
     Room,
     Rooms,
     Search,
@@ -183,6 +187,10 @@ class SessionState:
                 | Members()
                 | Watch()
                 | Create()
+                | Automod()
+                | Report()
+                | Reports()
+                | Resolve()
             ):
                 self.count_list(now_s, request.id)
             case Search():

@@ -17,6 +17,7 @@ from chat.measures import SECONDS, Counts, Histogram
 from chat.presence_port import PresencePort
 from chat.protocol import Leave
 from chat.receipts import Receipts
+from chat.review_queue import ReviewQueue
 from chat.room import RoomServices
 from chat.room_messages import (
     GovernRoom,
@@ -31,6 +32,7 @@ from chat.room_messages import (
 from chat.room_rules import Person
 from chat.room_state import Known, RoomState
 from chat.rooms import Rooms
+from chat.rule_book import RuleBook
 from chat.topic import Subscriber, Topics
 from chat.transport import Flusher, Outbox
 from storage import MemoryStore, Unavailable, WriterLimits, WriterPool
@@ -300,6 +302,7 @@ class Bench:
             limits=limits,
             rng=Random(1),  # noqa: S311  jitter is no secret
         )
+        self.reviews = ReviewQueue(self.store, lambda *_: None, Random(1))  # noqa: S311  same
         self.rooms.serve(
             RoomServices(
                 store=self.store,
@@ -313,6 +316,8 @@ class Bench:
                 tail_events=times.tail_events,
                 members_max=times.members_max,
                 activation_s=times.activation_s,
+                rule_book=RuleBook(),
+                reviews=self.reviews,
             )
         )
         self._ids = 0
