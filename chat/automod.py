@@ -31,8 +31,10 @@ from chat.errors import ErrorCode, Refused
 
 PROGRAM_MAX: Final = 5000
 """Instructions of all of a room's patterns together."""
-SPEAKERS_MAX: Final = 4096
+SPEAKERS_MAX: Final = 1024
 """People whose latest messages are remembered; whoever was silent longest is forgotten first."""
+REMEMBERED_MAX: Final = 64
+"""Messages of each of them: 10 MB in all, when everybody shouts."""
 FOUND_MAX_CHARACTERS: Final = 64
 """Of what a rule found, in a report."""
 
@@ -144,8 +146,15 @@ class _Said:
 
     __slots__ = ("items",)
 
-    def __init__(self, most: int) -> None:
-        self.items: deque[tuple[int, int]] = deque(maxlen=most)
+    def __init__(self) -> None:
+        self.items: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_MAX)
+
+    def add(self, at_ms: int, text: int, *, horizon_ms: int) -> None:
+        """Take in another; what is so long ago is forgotten."""
+        items = self.items
+        while items and items[0][0] <= at_ms - horizon_ms:
+            items.popleft()
+        items.append((at_ms, text))
 
     def count(self, since_ms: int, text: int | None = None) -> int:
         """Those after a time; with `text` those that say the same."""
@@ -163,13 +172,13 @@ class CompiledRules:
 
     Attributes:
         checks: each rule, and what finds something for it.
-        remembers: messages of a user that the rules want to know of; 0: none.
+        horizon_ms: how long ago the messages of a user are that the rules want to know of; 0: of none.
 
     Raises:
         Refused: `bad_request`, with the rule and the field.
     """
 
-    __slots__ = ("checks", "remembers", "rules", "version")
+    __slots__ = ("checks", "horizon_ms", "rules", "version")
 
     def __init__(self, rules: Sequence[Rule], *, version: int) -> None:
         self.rules = rules
@@ -184,13 +193,8 @@ class CompiledRules:
         if program_size > PROGRAM_MAX:
             message = f"the patterns are too big: {program_size} steps, of {PROGRAM_MAX} at most together"
             raise Refused(ErrorCode.TOO_LARGE, message, field="rules")
-        self.remembers = max(
-            (
-                rule.count if isinstance(rule, Repeats) else rule.messages + 1
-                for rule in rules
-                if isinstance(rule, Repeats | Flood)
-            ),
-            default=0,
+        self.horizon_ms = max(
+            (round(rule.within * 1000) for rule in rules if isinstance(rule, Repeats | Flood)), default=0
         )
 
     def judge(self, text: _Text, said: _Said | None, noted: list[Verdict]) -> Verdict | None:
@@ -231,11 +235,11 @@ class RoomAutomod:
         removed: the rule by which it is to be without its text; None: it keeps it.
     """
 
-    __slots__ = ("_layers", "_remembers", "_said", "noted", "removed")
+    __slots__ = ("_horizon_ms", "_layers", "_said", "noted", "removed")
 
     def __init__(self, layers: Sequence[CompiledRules]) -> None:
         self._layers = layers
-        self._remembers = max((layer.remembers for layer in layers), default=0)
+        self._horizon_ms = max((layer.horizon_ms for layer in layers), default=0)
         self._said: dict[str, _Said] = {}
         self.noted: Sequence[Verdict] = ()
         self.removed: Verdict | None = None
@@ -247,7 +251,7 @@ class RoomAutomod:
             Filtered: it does not become a message.
         """
         text = _Text(body, speaker, at_ms)
-        decided, noted = self._judge(text, self._remember(text) if self._remembers else None)
+        decided, noted = self._judge(text, self._remember(text) if self._horizon_ms else None)
         if decided is not None and decided.rule.action != "delete":
             raise Filtered(decided)
         self.noted = noted
@@ -277,11 +281,11 @@ class RoomAutomod:
         said_by = self._said
         user_id = text.speaker.user_id
         # In the order of their latest messages.
-        said = said_by.pop(user_id, None) or _Said(self._remembers)
+        said = said_by.pop(user_id, None) or _Said()
         said_by[user_id] = said
         if len(said_by) > SPEAKERS_MAX:
             del said_by[next(iter(said_by))]
-        said.items.append((text.at_ms, _number(text)))
+        said.add(text.at_ms, _number(text), horizon_ms=self._horizon_ms)
         return said
 
 
