@@ -29,6 +29,11 @@ _SPACED_DOT: Final = re.compile(
     rf"(?=(?:{'|'.join(_STRONG.split())})(?:[/\s]|$))"
 )
 _SCHEME: Final = re.compile(r"\bh[tx*]{2}ps?\s{0,3}(?:[:;]|\[:\])\s{0,3}[/\\]{1,2}\s{0,3}")
+_MAYBE: Final = re.compile(
+    rf"[.\u3002\uff61\u2024](?<=\w.)\w|[.](?:(?<=\s.)\s{{0,3}}|\s{{1,3}})(?:{'|'.join(_STRONG.split())})\b"
+    r"|[\[({<]\s{0,3}(?:\.|dot)|\sdot\s|[/\\](?<=[:;\s\]].)"
+)
+"""What a text with a link in it has, and few sentences have: all that the rest of this file looks for."""
 _HIDDEN: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _LABEL: Final = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LINK: Final = re.compile(
@@ -76,9 +81,9 @@ def is_under(host: str, parent: str) -> bool:
 
 def find_links(text: str) -> Iterator[Link]:
     """The links of a text, in order."""
-    if "." not in text and "dot" not in text.lower() and "://" not in text and text.isascii():
+    flat = text.lower() if text.isascii() else _HIDDEN.sub("", normalize("NFKC", text)).lower()
+    if _MAYBE.search(flat) is None:
         return
-    flat = _HIDDEN.sub("", normalize("NFKC", text)).lower()
     flat = _SPACED_DOT.sub(".", _DOT.sub(".", _SCHEME.sub("http://", flat)))
     for found in _LINK.finditer(flat):
         host = found["any"] or found["www"] or found["bare"]

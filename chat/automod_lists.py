@@ -51,8 +51,10 @@ class PhraseList:
 
     def find(self, readings: Iterable[tuple[list[str], bool]]) -> str | None:
         """The first phrase, as it is in the list, that is in one of the readings of a text."""
+        # Readings of one text have most words in common.
+        seen: tuple[set[str], set[str]] = (set(), set())
         for reading, squeezed in readings:
-            found = (self._squeezed if squeezed else self._plain).find(reading)
+            found = (self._squeezed if squeezed else self._plain).find(reading, seen[squeezed])
             if found is not None:
                 return found
         return None
@@ -100,7 +102,8 @@ class _Index:
             gram = self._grams.setdefault(word[:INNER_MIN], {})
             gram.setdefault(len(word), {}).setdefault(word, phrase)
 
-    def find(self, reading: list[str]) -> str | None:
+    def find(self, reading: list[str], seen: set[str]) -> str | None:
+        """The first phrase in a reading; starred words are looked for in words that were not seen before."""
         first = self._first
         for place, word in enumerate(reading):
             if word in first:
@@ -109,7 +112,9 @@ class _Index:
                     if text in phrases:
                         return phrases[text]
         if self._heads or self._tails or self._grams:
-            return self._find_starred(reading)
+            fresh = [word for word in dict.fromkeys(reading) if word not in seen]
+            seen.update(fresh)
+            return self._find_starred(fresh)
         return None
 
     def _find_starred(self, reading: Iterable[str]) -> str | None:

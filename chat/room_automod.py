@@ -1,6 +1,6 @@
 """PURE: what a verdict of automatic moderation leads to: the server's own events, and reports."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET
@@ -8,10 +8,12 @@ from msgspec import UNSET
 from chat.automod import Filtered, Verdict
 from chat.message_facts import KIND_DELETE
 from chat.room_governance import KIND_OF, SanctionEvent
-from chat.room_messages import SendMessage
 from chat.room_state import RoomState
 from storage.model import LogEntry, SanctionRow
 from storage.review_model import NewReport
+
+if TYPE_CHECKING:
+    from chat.room_messages import SendMessage
 
 SERVER: Final = ""
 """Who does what no person does."""
@@ -83,7 +85,7 @@ def report_of(state: RoomState, entry: LogEntry, seq: int) -> NewReport | None:
     )
 
 
-def held_message(state: RoomState, message: SendMessage, filtered: Filtered, *, now_ms: int) -> NewReport:
+def held_message(state: RoomState, message: "SendMessage", filtered: Filtered, *, now_ms: int) -> NewReport:
     """A message that waits for a moderator."""
     verdict = filtered.verdict
     return NewReport(

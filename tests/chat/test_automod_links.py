@@ -93,6 +93,12 @@ def test_what_is_allowed_is_a_host_and_what_belongs_to_it() -> None:
     assert not is_allowed("com", allowed)
 
 
+@given(st.text() | st.text(alphabet="htpx :/\\.[](){}dotcomwgi\u3002-"))
+def test_no_link_is_passed_over_for_speed(text: str) -> None:
+    """A text is looked at closely only where it seems to hold one: then nothing else is found."""
+    assert hosts(text) == hosts(f"{text} \n\n\n\n https://end.example")[:-1]
+
+
 @given(st.text() | st.text(alphabet="ht px*:/\\.[](){}dotcomwgi\u200b@-"))
 def test_any_text_may_be_looked_at(text: str) -> None:
     """Nothing is raised; each host is one."""
