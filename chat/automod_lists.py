@@ -65,7 +65,7 @@ def _parse(place: int, phrase: str) -> tuple[bool, tuple[str, ...], bool]:
     bare = phrase.strip()
     head, tail = bare.startswith("*"), bare.endswith("*")
     bare = bare.strip("*")
-    text = tuple(phrase_words(bare))
+    text = phrase_words(bare)
     if not text:
         raise BadPhrase(place, f"there is no word in {phrase!r}")
     if len(text) > WORDS_MAX:
@@ -74,7 +74,7 @@ def _parse(place: int, phrase: str) -> tuple[bool, tuple[str, ...], bool]:
         raise BadPhrase(place, f"a star stands before or behind a single word, not as in {phrase!r}")
     if head and tail and len(text[0]) < INNER_MIN:
         raise BadPhrase(place, f"it takes {INNER_MIN} letters between two stars, not {phrase!r}")
-    return head, text, tail
+    return head, tuple(text), tail
 
 
 class _Index:

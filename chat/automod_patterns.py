@@ -47,7 +47,10 @@ class Pattern:
     def find(self, text: bytes) -> str | None:
         """The first thing that it matches in a text in UTF-8; None when there is nothing."""
         found = self._search(text)
-        return None if found is None else str(found.group(0), "utf-8", "replace")
+        if found is None:
+            return None
+        matched: bytes = found.group(0)
+        return matched.decode("utf-8", "replace")
 
 
 def _explain(source: str, error: Exception) -> str:

@@ -40,8 +40,11 @@ class Desk:
         self.memory = MemoryStore()
         self.store = FaultyStore(self.memory, no_fault)
         self.told: list[tuple[str, int]] = []
-        self.queue = ReviewQueue(self.store, lambda *news: self.told.append(news), Random(1))  # noqa: S311
+        self.queue = ReviewQueue(self.store, self._tell, Random(1))  # noqa: S311
         self.author = Author()
+
+    def _tell(self, room: str, count: int) -> None:
+        self.told.append((room, count))
 
     async def filed(self) -> int:
         """How many reports are stored."""
@@ -105,7 +108,12 @@ async def test_an_author_is_told_when_the_message_is_stored() -> None:
 async def test_what_cannot_be_stored_now_is_tried_again(refusal: Exception) -> None:
     """Each is stored once, in order."""
     async with running() as desk:
-        desk.store.script = lambda _: Fault(refusal=refusal)
+
+        def refuse(call: str) -> Fault:
+            del call
+            return Fault(refusal=refusal)
+
+        desk.store.script = refuse
         desk.queue.hold(held("a"), desk.author, 1)
         desk.queue.hold(held("b"), desk.author, 2)
         await trio.sleep(60.0)
@@ -166,7 +174,11 @@ async def test_a_full_queue_says_so() -> None:
 async def test_moderators_are_not_told_while_nobody_can_count() -> None:
     """What is stored stays stored, and they hear of it with the next."""
     async with running() as desk:
-        desk.store.script = lambda call: Fault(refusal=BadData("x")) if call == "count_waiting" else None
+
+        def refuse(call: str) -> Fault | None:
+            return Fault(refusal=BadData("x")) if call == "count_waiting" else None
+
+        desk.store.script = refuse
         desk.queue.report(noted(1))
         await trio.sleep(1.0)
         desk.store.script = no_fault

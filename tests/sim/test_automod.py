@@ -166,6 +166,35 @@ async def test_new_members_are_limited_for_a_while() -> None:
         assert (await say(bob, "2", "hello"))["t"] == "ok"
 
 
+@virtual_time
+async def test_whoever_moderates_is_not_muted() -> None:
+    """A rule for everyone refuses, and does no more."""
+    async with open_sim() as sim:
+        rule = {**NO_LINKS, "action": "mute", "ttl": 60, "everyone": True}
+        ann, bob = await tea(sim, rule)
+        assert (await say(ann, "1", "evil.com"))["code"] == "filtered"
+        assert (await say(ann, "2", "hello"))["t"] == "ok"
+        assert (await say(bob, "1", "evil.com"))["code"] == "filtered"
+        assert (await say(bob, "2", "hello"))["code"] == "muted"
+
+
+@virtual_time
+async def test_a_strict_room_shows_what_rules_did_when_it_is_stored() -> None:
+    """In the log's order, as anything else."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await ann.request("create", room="tea", strict=True)
+        for client in (ann, bob):
+            await client.request("join", room="tea")
+        flood = {"kind": "flood", "id": "f", "action": "mute", "ttl": 5, "messages": 1, "within": 10}
+        await ann.request("automod", room="tea", rules=[flood, {**NO_LINKS, "action": "delete"}])
+        assert (await say(bob, "1", "see evil.com"))["t"] == "ok"
+        assert (await say(bob, "2", "hello"))["code"] == "filtered"
+        await trio.sleep(1.0)
+        events = [(event["seq"], event["kind"]) for event in ann.heard("event")]
+        assert events == [(1, "message"), (2, "delete"), (3, "sanction")]
+
+
 # -- held messages ---------------------------------------------------------------------------------------
 
 
@@ -221,6 +250,18 @@ async def test_a_held_message_of_somebody_who_was_banned_stays_out() -> None:
         await ann.request("mod", room="tea", action="ban", target=bob.user_id)
         assert (await ann.refused("resolve", report=1, action="approve"))["code"] == "banned"
         assert (await ann.request("resolve", report=1, action="reject"))["state"] == "rejected"
+
+
+@virtual_time
+async def test_a_held_message_meets_neither_rules_nor_slow_mode_again() -> None:
+    """It was looked at; its author may have said something else just now."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim, {**NO_LINKS, "action": "hold"})
+        await ann.request("update", room="tea", slow=600)
+        await say(bob, "1", "see good.com")
+        assert (await say(bob, "2", "hello"))["t"] == "ok"
+        assert (await ann.request("resolve", report=1, action="approve"))["state"] == "approved"
+        assert ann.bodies("tea") == ["hello", "see good.com"]
 
 
 @virtual_time

@@ -20,7 +20,7 @@ from tests.storage.contract_accounts import AccountContract
 from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_governance import GovernanceContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
-from tests.storage.contract_reviews import ReportContract, RulesContract
+from tests.storage.contract_reviews import RemovedContract, ReportContract, RulesContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
@@ -228,5 +228,6 @@ class StoreContract(
     SearchContract,
     RulesContract,
     ReportContract,
+    RemovedContract,
 ):
     """All of it."""

@@ -12,9 +12,10 @@ from storage import (
     ReportState,
     RoomId,
     RulesRow,
+    SearchAsk,
     Store,
 )
-from tests.storage.rows import AT_MS, make_room, take_over
+from tests.storage.rows import AT_MS, changed, make_room, message, owned_room, take_over
 
 LOBBY = RoomId(1)
 
@@ -204,3 +205,25 @@ class ReportContract:
 
         assert approved is not None
         assert (approved.state, approved.seq, approved.body) == ("approved", 12, None)
+
+
+class RemovedContract:
+    """Messages that a rule lets in without their text."""
+
+    async def test_a_message_without_its_text_is_deleted_at_once(self, store: Store) -> None:
+        """It has its place; nothing finds it, and the audit says who deleted it: nobody but the server."""
+        room = await owned_room(store)
+        entry = message(room, 1, by="u_bob")._replace(body=None)
+        removal = changed(room, 2, "delete", '{"of":1,"reason":"links"}', by="")
+        await store.append([entry])
+        await store.append([removal, message(room, 3, by="u_bob")])
+
+        page = await store.history(room, fold_for="u_ann", limit=9)
+        assert [item.body for item in page.items] == [None, None, "hello"]
+        assert (page.folded[1].body, page.folded[1].delete_seq) == (None, 2)
+        await store.index_rooms([room], max_rows=100)
+        found = await store.search(SearchAsk(query="hello", room="lobby", user_id="u_bob", limit=9))
+        assert found is not None
+        assert [hit.seq for hit in found.items] == [3]
+        (row,) = await store.read_audit(room, after=0, limit=9)
+        assert (row.actor, row.action, row.target, row.reason) == ("", "delete", "u_bob", "links")
