@@ -321,6 +321,7 @@ class Room(Actor[RoomMessage]):
             thread=message.thread,
             now_ms=services.now_ms(),
             reviewed=message.reviewed,
+            exempt=message.exempt,
         )
         if type(ordered) is LogEntry:
             self._writer.submit(ordered, message)
@@ -343,6 +344,7 @@ class Room(Actor[RoomMessage]):
             now_ms=self._services.now_ms(),
             value=message.value,
             stored=message.stored,
+            exempt=message.exempt,
         )
         match ordered:
             case LogEntry():

@@ -76,12 +76,14 @@ class SendMessage:
         arrived_s: when it came, on trio's clock, for the one in some that are timed.
         progress: set when the room has ordered it and the writer has it: from then on the receipt answers.
         reviewed: whether a moderator has let it in: the rules are not asked again.
+        exempt: whether only rules for everyone apply, wherever its author is: the server's moderators.
     """
 
     __slots__ = (
         "arrived_s",
         "body",
         "cid",
+        "exempt",
         "peer",
         "progress",
         "reply_to",
@@ -100,10 +102,12 @@ class SendMessage:
         thread: int | None,
         *,
         reviewed: bool = False,
+        exempt: bool = False,
     ) -> None:
         self.peer = peer
         self.request_id = request_id
         self.reviewed = reviewed
+        self.exempt = exempt
         self.cid = cid
         self.body = body
         self.reply_to = reply_to
@@ -118,15 +122,23 @@ class ChangeRoom:
     Attributes:
         value: of a `set`, the value as JSON text; None removes the key.
         stored: what storage says of the message; None: it was not asked.
+        exempt: as in `SendMessage`.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("peer", "progress", "request", "request_id", "stored", "value")
+    __slots__ = ("exempt", "peer", "progress", "request", "request_id", "stored", "value")
 
     def __init__(
-        self, peer: Member, request: Change, *, value: str | None = None, stored: FoldedPage | None = None
+        self,
+        peer: Member,
+        request: Change,
+        *,
+        value: str | None = None,
+        stored: FoldedPage | None = None,
+        exempt: bool = False,
     ) -> None:
         self.peer = peer
+        self.exempt = exempt
         self.request = request
         self.request_id = request.id
         self.value = value

@@ -213,11 +213,12 @@ class RoomState:
         thread: int | None,
         now_ms: int,
         reviewed: bool = False,
+        exempt: bool = False,
     ) -> LogEntry | Known:
         """Put a message into the log, or find the one that this `cid` ordered before.
 
         Its text is left out where `automod.removed` says so afterwards. One that a moderator has `reviewed`
-        meets neither rules nor slow mode.
+        meets neither rules nor slow mode; who is `exempt` meets only rules for everyone.
 
         Raises:
             Refused: `not_member`, `muted`, `locked`, `slow_mode`, `cid_conflict`, `bad_request`, `filtered`;
@@ -236,7 +237,7 @@ class RoomState:
                 raise Refused(ErrorCode.BAD_REQUEST, f"the room has no seq {seq}", field=field)
         kept: str | None = body
         if self.automod is not None and not reviewed:
-            self.automod.admit(body, speaker_of(member), self.at_ms(now_ms))
+            self.automod.admit(body, speaker_of(member, exempt=exempt), self.at_ms(now_ms))
             if self.automod.removed is not None:
                 kept = None
         if self.row.slow_s and member.role == "member" and not reviewed:
@@ -497,6 +498,11 @@ class RoomState:
         return deleted_at is not None and self.is_settled(deleted_at)
 
 
-def speaker_of(member: MemberRow) -> Speaker:
-    """A member as the rules of automatic moderation see one: they are for those without a say in the room."""
-    return Speaker(member.user_id, member.joined_at_ms, exempt=member.role != "member")
+def speaker_of(member: MemberRow, *, exempt: bool) -> Speaker:
+    """A member as the rules of automatic moderation see one: they are for those without a say in the room.
+
+    Args:
+        member: who.
+        exempt: whether they are not for this one in any room.
+    """
+    return Speaker(member.user_id, member.joined_at_ms, exempt=exempt or member.role != "member")

@@ -405,6 +405,9 @@ async def test_the_servers_moderators_have_rules_for_every_room() -> None:
         refused = await eve.refused("send", room="other", cid="1", body="evil.com")
         assert refused["message"] == "no links here"
         assert items(await mo.request("automod"))[0]["id"] == "no-links"
+        await mo.request("join", room="tea")
+        sent = await say(mo, "1", "evil.com")
+        await mo.request("edit", room="tea", seq=sent["seq"], body="more evil.com")
         tried = await ann.request("automod", room="tea", test=True, text="evil.com")
         matches = tried["matches"]
         assert isinstance(matches, list)

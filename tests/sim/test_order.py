@@ -211,6 +211,7 @@ def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
         thread: int | None,
         now_ms: int,
         reviewed: bool,
+        exempt: bool,
     ) -> object:
         crash.strike()
         return order_message(
@@ -223,6 +224,7 @@ def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
             thread=thread,
             now_ms=now_ms,
             reviewed=reviewed,
+            exempt=exempt,
         )
 
     monkeypatch.setattr(RoomState, "order_message", broken)
