@@ -9,12 +9,12 @@ let it in, and need not be a person.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, assert_never
 
-from chat.automod_fold import fold, spellings, words
+from chat.automod_fold import Readings, fold, words
 from chat.automod_links import find_links, is_allowed
-from chat.automod_lists import BadPhrase, PhraseList
+from chat.automod_lists import BadPhrase, PhraseLists
 from chat.automod_patterns import BadPattern, Pattern
 from chat.automod_rules import (
     Caps,
@@ -112,15 +112,17 @@ class Filtered(Refused):
 class _Text:
     """A text in the forms in which the rules look at it, each made once, when the first rule needs it."""
 
-    __slots__ = ("_folded", "_readings", "_utf8", "at_ms", "body", "speaker")
+    __slots__ = ("_folded", "_readings", "_utf8", "at_ms", "body", "phrases", "speaker")
 
     def __init__(self, body: str, speaker: Speaker, at_ms: int) -> None:
         self.body = body
         self.speaker = speaker
         self.at_ms = at_ms
         self._folded: str | None = None
-        self._readings: list[tuple[list[str], bool]] | None = None
+        self._readings: Readings | None = None
         self._utf8: bytes | None = None
+        # What was found of lists, by the lists' identity.
+        self.phrases: dict[int, Mapping[int, str]] = {}
 
     @property
     def folded(self) -> str:
@@ -129,9 +131,9 @@ class _Text:
         return self._folded
 
     @property
-    def readings(self) -> list[tuple[list[str], bool]]:
+    def readings(self) -> Readings:
         if self._readings is None:
-            self._readings = list(spellings(self.folded))
+            self._readings = Readings(self.folded)
         return self._readings
 
     @property
@@ -183,7 +185,17 @@ class CompiledRules:
     def __init__(self, rules: Sequence[Rule], *, version: int) -> None:
         self.rules = rules
         self.version = version
-        self.checks = [(rule, _check(place, rule)) for place, rule in enumerate(rules)]
+        word_rules = [place for place, rule in enumerate(rules) if isinstance(rule, Words)]
+        try:
+            lists = PhraseLists([rule.words for rule in rules if isinstance(rule, Words)])
+        except BadPhrase as bad:
+            raise _bad(f"rules[{word_rules[bad.number]}].words[{bad.place}]", str(bad)) from None
+        self.checks: Sequence[tuple[Rule, _Check]] = [
+            (rule, _WordsCheck(lists, word_rules.index(place)))
+            if isinstance(rule, Words)
+            else (rule, _check(place, rule))
+            for place, rule in enumerate(rules)
+        ]
         program_size = sum(
             pattern.program_size
             for _, check in self.checks
@@ -310,10 +322,8 @@ _Check = Callable[[_Text, _Said | None], str | None]
 """What a rule finds in a text; None: nothing."""
 
 
-def _check(place: int, rule: Rule) -> _Check:
+def _check(place: int, rule: Links | Caps | Repeats | Flood | Newcomers | Patterns) -> _Check:
     match rule:
-        case Words():
-            return _words_check(place, rule)
         case Links():
             return _links_check(rule)
         case Caps():
@@ -330,17 +340,19 @@ def _check(place: int, rule: Rule) -> _Check:
             assert_never(rule)
 
 
-def _words_check(place: int, rule: Words) -> _Check:
-    try:
-        phrases = PhraseList(rule.words)
-    except BadPhrase as bad:
-        raise _bad(f"rules[{place}].words[{bad.place}]", str(bad)) from None
+class _WordsCheck:
+    """Looks for one of several lists; a text is searched for all of them at once, when the first is asked."""
 
-    def check(text: _Text, said: _Said | None) -> str | None:
+    def __init__(self, lists: PhraseLists, number: int) -> None:
+        self._lists = lists
+        self._number = number
+
+    def __call__(self, text: _Text, said: _Said | None) -> str | None:
         del said
-        return phrases.find(text.readings)
-
-    return check
+        found = text.phrases.get(id(self._lists))
+        if found is None:
+            found = text.phrases[id(self._lists)] = self._lists.find(text.readings)
+        return found.get(self._number)
 
 
 def _links_check(rule: Links) -> _Check:

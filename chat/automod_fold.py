@@ -14,6 +14,7 @@ of those scripts may come out as Latin ones.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 CACHED_MAX: Final = 16_384
@@ -96,7 +97,6 @@ _SIGN: Final = re.compile(r"[0-9@$!|€+]")
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _DRAWN_OUT: Final = re.compile(r"([^\W\d_])\1\1")
 _RUN: Final = re.compile(r"([^\W\d_])\1+")
-_DRAWN_OUT_WORD: Final = re.compile(r"[^\W_]*?([^\W\d_])\1\1[^\W_]*")
 _TRIPLES: Final = tuple(letter * 3 for letter in _LETTERS)
 _SIGNS: Final = "013456789@$!|€+"
 _AS_I: Final = str.maketrans(_SIGNS, "oieasgtbgasiiet")
@@ -124,13 +124,49 @@ def spellings(folded: str) -> Iterator[tuple[list[str], bool]]:
     Yields:
         The words, and whether those that were drawn out are so no more, as after `squeeze`.
     """
+    # Most words are in all readings.
+    shorter: dict[str, str] = {}
     for text in (folded, *_without_signs(folded)):
         plain = words(text)
         joined = _joined(plain)
-        for reading in (plain,) if joined is None else (plain, joined):
-            yield reading, False
-            if _is_drawn_out(text) or (joined is reading and _is_drawn_out(" ".join(reading))):
-                yield words(_DRAWN_OUT_WORD.sub(_squeeze_match, " ".join(reading))), True
+        drawn_out = _is_drawn_out(text)
+        yield plain, False
+        if drawn_out:
+            yield _squeezed(plain, shorter), True
+        if joined is not None:
+            yield joined, False
+            if drawn_out or _is_drawn_out(" ".join(joined)):
+                yield _squeezed(joined, shorter), True
+
+
+def _squeezed(reading: Sequence[str], known: dict[str, str]) -> list[str]:
+    """The same with those words shortened that are drawn out."""
+    for word in dict.fromkeys(reading):
+        if word not in known:
+            known[word] = squeeze(word) if _DRAWN_OUT.search(word) else word
+    return [known[word] for word in reading]
+
+
+class Readings:
+    """Every way to read a folded text, and the words in all of them.
+
+    Attributes:
+        plain: readings as lists of words.
+        squeezed: readings in which the words that were drawn out are so no more.
+        plain_words: the different words of the first kind, in order.
+        squeezed_words: those of the second.
+    """
+
+    __slots__ = ("plain", "plain_words", "squeezed", "squeezed_words")
+
+    def __init__(self, folded: str) -> None:
+        self.plain: list[list[str]] = []
+        self.squeezed: list[list[str]] = []
+        for reading, squeezed in spellings(folded):
+            (self.squeezed if squeezed else self.plain).append(reading)
+        # Dicts keep the order, so that what is found first does not depend on chance.
+        self.plain_words = dict.fromkeys(chain.from_iterable(self.plain))
+        self.squeezed_words = dict.fromkeys(chain.from_iterable(self.squeezed))
 
 
 def _without_signs(folded: str) -> Iterator[str]:
@@ -164,10 +200,6 @@ def _is_drawn_out(text: str) -> bool:
                 return True
         return False
     return _DRAWN_OUT.search(text) is not None
-
-
-def _squeeze_match(found: re.Match[str]) -> str:
-    return squeeze(found[0])
 
 
 def _joined(reading: Sequence[str]) -> list[str] | None:

@@ -5,10 +5,10 @@ its beginning that any may come before ("spam*", "*coin", "*porn*"). What a text
 not on the list's: each word is looked up, and each place in it where some starred word might begin.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from chat.automod_fold import phrase_words, squeeze
+from chat.automod_fold import Readings, phrase_words, squeeze
 
 WORDS_MAX: Final = 16
 """Words of a phrase."""
@@ -20,19 +20,21 @@ class BadPhrase(ValueError):
     """A phrase that cannot be looked for.
 
     Attributes:
-        place: of the phrase in its list.
+        number: of its list.
+        place: of the phrase in it.
     """
 
-    def __init__(self, place: int, message: str) -> None:
+    def __init__(self, number: int, place: int, message: str) -> None:
         super().__init__(message)
+        self.number = number
         self.place = place
 
 
-class PhraseList:
-    """What is looked for.
+class PhraseLists:
+    """What is looked for: several lists, for the price of one.
 
     Args:
-        phrases: as people write them.
+        lists: phrases as people write them.
 
     Raises:
         BadPhrase: one that holds no word, or a star where none may be.
@@ -40,41 +42,46 @@ class PhraseList:
 
     __slots__ = ("_plain", "_squeezed")
 
-    def __init__(self, phrases: Sequence[str]) -> None:
+    def __init__(self, lists: Sequence[Sequence[str]]) -> None:
         self._plain = _Index()
         self._squeezed = _Index()
-        for place, phrase in enumerate(phrases):
-            parts = _parse(place, phrase)
-            self._plain.add(*parts, phrase)
-            head, text, tail = parts
-            self._squeezed.add(head, tuple(map(squeeze, text)), tail, phrase)
+        for number, phrases in enumerate(lists):
+            for place, phrase in enumerate(phrases):
+                try:
+                    head, text, tail = _parse(phrase)
+                except ValueError as error:
+                    raise BadPhrase(number, place, str(error)) from None
+                self._plain.add(head, text, tail, (number, phrase))
+                self._squeezed.add(head, tuple(map(squeeze, text)), tail, (number, phrase))
 
-    def find(self, readings: Iterable[tuple[list[str], bool]]) -> str | None:
-        """The first phrase, as it is in the list, that is in one of the readings of a text."""
-        # Readings of one text have most words in common.
-        seen: tuple[set[str], set[str]] = (set(), set())
-        for reading, squeezed in readings:
-            found = (self._squeezed if squeezed else self._plain).find(reading, seen[squeezed])
-            if found is not None:
-                return found
-        return None
+    def find(self, readings: Readings) -> Mapping[int, str]:
+        """By number of its list, the first phrase of each that is in one of the readings of a text."""
+        found: dict[int, str] = {}
+        self._plain.find(readings.plain, readings.plain_words, found)
+        if readings.squeezed:
+            self._squeezed.find(readings.squeezed, readings.squeezed_words, found)
+        return found
 
 
-def _parse(place: int, phrase: str) -> tuple[bool, tuple[str, ...], bool]:
+def _parse(phrase: str) -> tuple[bool, tuple[str, ...], bool]:
     """Whether any letters may come before, the words, and whether any may follow."""
     bare = phrase.strip()
     head, tail = bare.startswith("*"), bare.endswith("*")
     bare = bare.strip("*")
     text = phrase_words(bare)
     if not text:
-        raise BadPhrase(place, f"there is no word in {phrase!r}")
+        raise ValueError(f"there is no word in {phrase!r}")
     if len(text) > WORDS_MAX:
-        raise BadPhrase(place, f"a phrase has {WORDS_MAX} words at most")
+        raise ValueError(f"a phrase has {WORDS_MAX} words at most")
     if "*" in bare or ((head or tail) and len(text) > 1):
-        raise BadPhrase(place, f"a star stands before or behind a single word, not as in {phrase!r}")
+        raise ValueError(f"a star stands before or behind a single word, not as in {phrase!r}")
     if head and tail and len(text[0]) < INNER_MIN:
-        raise BadPhrase(place, f"it takes {INNER_MIN} letters between two stars, not {phrase!r}")
+        raise ValueError(f"it takes {INNER_MIN} letters between two stars, not {phrase!r}")
     return head, tuple(text), tail
+
+
+_Entry = tuple[int, str]
+"""The number of a list, and the phrase as it is there."""
 
 
 class _Index:
@@ -83,55 +90,69 @@ class _Index:
     __slots__ = ("_first", "_grams", "_heads", "_tails")
 
     def __init__(self) -> None:
-        self._first: dict[str, dict[int, dict[tuple[str, ...], str]]] = {}
+        self._first: dict[str, dict[int, dict[tuple[str, ...], list[_Entry]]]] = {}
         # By length: what words begin with, and what they end with.
-        self._heads: dict[int, dict[str, str]] = {}
-        self._tails: dict[int, dict[str, str]] = {}
+        self._heads: dict[int, dict[str, list[_Entry]]] = {}
+        self._tails: dict[int, dict[str, list[_Entry]]] = {}
         # By first letters and length: what may be anywhere in a word.
-        self._grams: dict[str, dict[int, dict[str, str]]] = {}
+        self._grams: dict[str, dict[int, dict[str, list[_Entry]]]] = {}
 
-    def add(self, head: bool, text: tuple[str, ...], tail: bool, phrase: str) -> None:  # noqa: FBT001
+    def add(self, head: bool, text: tuple[str, ...], tail: bool, entry: _Entry) -> None:  # noqa: FBT001
         word = text[0]
         if not head and not tail:
-            self._first.setdefault(word, {}).setdefault(len(text), {}).setdefault(text, phrase)
-        elif not tail:
-            self._tails.setdefault(len(word), {}).setdefault(word, phrase)
+            by_length = self._first.setdefault(word, {})
+            by_length.setdefault(len(text), {}).setdefault(text, []).append(entry)
+            return
+        if not tail:
+            by_text = self._tails.setdefault(len(word), {})
         elif not head:
-            self._heads.setdefault(len(word), {}).setdefault(word, phrase)
+            by_text = self._heads.setdefault(len(word), {})
         elif len(word) >= INNER_MIN:
-            gram = self._grams.setdefault(word[:INNER_MIN], {})
-            gram.setdefault(len(word), {}).setdefault(word, phrase)
+            by_text = self._grams.setdefault(word[:INNER_MIN], {}).setdefault(len(word), {})
+        else:
+            # One that was drawn out, and is too short now.
+            return
+        by_text.setdefault(word, []).append(entry)
 
-    def find(self, reading: list[str], seen: set[str]) -> str | None:
-        """The first phrase in a reading; starred words are looked for in words that were not seen before."""
+    def find(self, readings: Iterable[list[str]], vocabulary: dict[str, None], found: dict[int, str]) -> None:
+        """Take note of the phrases in some readings.
+
+        Args:
+            readings: where words stand in a row.
+            vocabulary: all of their words: mostly none of them begins any phrase.
+            found: takes the first phrase of each list.
+        """
         first = self._first
-        for place, word in enumerate(reading):
-            if word in first:
-                for length, phrases in first[word].items():
-                    text = tuple(reading[place : place + length])
-                    if text in phrases:
-                        return phrases[text]
+        if not first.keys().isdisjoint(vocabulary.keys()):
+            for reading in readings:
+                for place, word in enumerate(reading):
+                    if word in first:
+                        for length, phrases in first[word].items():
+                            text = tuple(reading[place : place + length])
+                            for number, phrase in phrases.get(text, ()):
+                                found.setdefault(number, phrase)
         if self._heads or self._tails or self._grams:
-            fresh = [word for word in dict.fromkeys(reading) if word not in seen]
-            seen.update(fresh)
-            return self._find_starred(fresh)
-        return None
+            self._find_starred(vocabulary, found)
 
-    def _find_starred(self, reading: Iterable[str]) -> str | None:
+    def _find_starred(self, vocabulary: Iterable[str], found: dict[int, str]) -> None:
         grams = self._grams
-        for word in reading:
-            for length, heads in self._heads.items():
-                if word[:length] in heads:
-                    return heads[word[:length]]
-            for length, tails in self._tails.items():
-                if word[-length:] in tails:
-                    return tails[word[-length:]]
+        heads = tuple(self._heads.items())
+        tails = tuple(self._tails.items())
+        for word in vocabulary:
+            for length, by_text in heads:
+                if word[:length] in by_text:
+                    _note(by_text[word[:length]], found)
+            for length, by_text in tails:
+                if word[-length:] in by_text:
+                    _note(by_text[word[-length:]], found)
             if grams:
                 for place in range(len(word) - INNER_MIN + 1):
-                    for length, inner in grams.get(word[place : place + INNER_MIN], _NOTHING).items():
-                        if word[place : place + length] in inner:
-                            return inner[word[place : place + length]]
-        return None
+                    gram = word[place : place + INNER_MIN]
+                    if gram in grams:
+                        for length, by_text in grams[gram].items():
+                            _note(by_text.get(word[place : place + length], ()), found)
 
 
-_NOTHING: Final[dict[int, dict[str, str]]] = {}
+def _note(entries: Iterable[_Entry], found: dict[int, str]) -> None:
+    for number, phrase in entries:
+        found.setdefault(number, phrase)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.automod_fold import fold, phrase_words, spellings, squeeze
-from chat.automod_lists import BadPhrase, PhraseList
+from chat.automod_fold import Readings, fold, phrase_words, spellings, squeeze
+from chat.automod_lists import BadPhrase, PhraseLists
 
 WORD = st.text(alphabet="abc", min_size=1, max_size=5)
 STARRED = st.one_of(
@@ -19,7 +19,7 @@ TEXT = st.lists(st.text(alphabet="aabbc4", min_size=1, max_size=6), max_size=8).
 
 def find(phrases: list[str], text: str) -> str | None:
     """What a list finds in a text."""
-    return PhraseList(phrases).find(spellings(fold(text)))
+    return PhraseLists([phrases]).find(Readings(fold(text))).get(0)
 
 
 def is_in(phrase: str, reading: list[str], *, squeezed: bool) -> bool:
@@ -77,15 +77,22 @@ def test_phrases_are_whole_words(phrase: str, text: str, is_there: bool) -> None
 def test_a_phrase_that_cannot_be_looked_for_is_told_with_its_place(phrase: str) -> None:
     """No word, a star in the middle, too little between two stars, too many words."""
     with pytest.raises(BadPhrase) as caught:
-        PhraseList(["fine", phrase])
+        PhraseLists([["fine"], ["fine", phrase]])
 
-    assert caught.value.place == 1
+    assert (caught.value.number, caught.value.place) == (1, 1)
 
 
 def test_the_cost_of_a_text_is_not_the_lists() -> None:
     """Neither of phrases that begin alike, nor of words between stars that do."""
     phrases = [f"buy thing{number}" for number in range(3000)] + [f"*abc{number}*" for number in range(3000)]
-    found = PhraseList(phrases)
+    found = PhraseLists([phrases])
 
-    assert found.find(spellings(fold("buy abc " * 500 + "buy thing2999"))) == "buy thing2999"
-    assert found.find(spellings(fold("buy abc " * 500))) is None
+    assert found.find(Readings(fold("buy abc " * 500 + "buy thing2999"))) == {0: "buy thing2999"}
+    assert found.find(Readings(fold("buy abc " * 500))) == {}
+
+
+def test_several_lists_are_looked_for_at_once() -> None:
+    """Each has its own first phrase; the same phrase may be in all."""
+    lists = PhraseLists([["tea", "cup of tea"], ["coffee"], ["*tea*", "tea"], ["te*"]])
+
+    assert lists.find(Readings(fold("a cup of tea"))) == {0: "cup of tea", 2: "tea", 3: "te*"}
