@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from chat.codec import MSGPACK, Codec
+from chat.config import Config
 from chat.tokens import create_token
 from storage import Unavailable
 from storage.memory import MemoryStore
@@ -415,3 +416,46 @@ async def test_the_servers_moderators_have_rules_for_every_room() -> None:
     async with open_sim(store=store, seed=2) as sim:
         (bob,) = await sim.join("tea", "bob")
         assert (await say(bob, "9", "evil.com"))["message"] == "no links here"
+
+
+@virtual_time
+async def test_rules_that_cannot_be_stored_change_nothing() -> None:
+    """When the answer was lost they may be in force at the next start, and are when they are set again."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim)
+        sim.faults["write_rules"] = Fault(refusal=Unavailable("away"))
+        assert (await ann.refused("automod", room="tea", rules=[NO_LINKS]))["code"] == "unavailable"
+        assert (await say(bob, "1", "evil.com"))["t"] == "ok"
+        sim.faults["write_rules"] = Fault(lost=Unavailable("away"))
+        assert (await ann.refused("automod", room="tea", rules=[NO_LINKS]))["code"] == "unavailable"
+        del sim.faults["write_rules"]
+        assert (await ann.request("automod", room="tea", rules=[NO_LINKS]))["version"] == 3
+        assert (await say(bob, "2", "evil.com"))["code"] == "filtered"
+
+
+@virtual_time
+async def test_a_room_that_was_asleep_wakes_with_its_rules() -> None:
+    """Those that were set last."""
+    async with open_sim(Config(room_idle_s=5.0)) as sim:
+        ann, bob = await tea(sim)
+        await ann.request("automod", room="tea", rules=[NO_LINKS])
+        for client in (ann, bob):
+            await client.request("unsubscribe", room="tea")
+        await trio.sleep(60.0)
+        assert sim.node.rooms.group.get("tea") is None
+        assert (await say(bob, "1", "evil.com"))["code"] == "filtered"
+
+
+@virtual_time
+async def test_of_two_who_change_rules_at_once_one_wins() -> None:
+    """The other hears which version there is."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim)
+        await ann.request("mod", room="tea", action="role", target=bob.user_id, role="moderator")
+        asked = [
+            (client, await client.send("automod", room="tea", rules=[NO_LINKS], if_version=1))
+            for client in (ann, bob)
+        ]
+        answers = [await client.answer(number) for client, number in asked]
+        won, lost = sorted(answers, key=lambda answer: answer["t"] == "error")
+        assert (won["version"], lost["code"]) == (2, "conflict")
