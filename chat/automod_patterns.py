@@ -1,6 +1,6 @@
 """PURE: people's own regular expressions, by RE2 alone: the cost is linear in the text, whatever they say."""
 
-from typing import Final
+from typing import Final, cast
 
 import re2
 
@@ -49,8 +49,7 @@ class Pattern:
         found = self._search(text)
         if found is None:
             return None
-        matched: bytes = found.group(0)
-        return matched.decode("utf-8", "replace")
+        return cast("bytes", found.group(0)).decode("utf-8", "replace")
 
 
 def _explain(source: str, error: Exception) -> str:

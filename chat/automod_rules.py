@@ -143,8 +143,9 @@ def _check_rule(place: int, rule: Rule) -> None:
         raise _bad(f"rules[{place}].ttl", "a mute has a ttl, and nothing else has")
     if isinstance(rule, Newcomers) and rule.joined_below is None and not rule.guests:
         raise _bad(f"rules[{place}].joined_below", "say who is new: joined_below, guests, or both")
-    if rule.reason is not None and "\0" in rule.reason:
-        raise _bad(f"rules[{place}].reason", "the reason holds a NUL character")
+    if b"\\u0000" in msgspec.json.encode(rule):
+        # What a rule says comes into events and reports.
+        raise _bad(f"rules[{place}]", "a rule holds a NUL character")
 
 
 def merge_rules(before: Sequence[Rule], added: Sequence[Rule]) -> tuple[Rule, ...]:

@@ -97,6 +97,18 @@ def test_capitals_are_counted_among_letters(body: str, found: bool) -> None:
     assert (says(automod(Caps(id="c", action="refuse")), body) == "c") == found
 
 
+def test_patterns_look_at_the_text_as_it_is_or_as_it_is_read() -> None:
+    """Each list of them as it says; the first that matches is told."""
+    room = automod(
+        Patterns(id="plain", action="report", patterns=("x9", "caf\u00e9s?")),
+        Patterns(id="folded", action="report", patterns=("cafe",), folded=True),
+    )
+    says(room, "two Caf\u00c9S")
+    assert noted(room) == [("plain", "Caf\u00c9S"), ("folded", "cafe")]
+    says(room, "two cafes")
+    assert noted(room) == [("folded", "cafe")]
+
+
 def test_a_flood_is_more_than_so_many_within_a_time() -> None:
     """Tries count, those of others do not, and neither does what is longer ago."""
     room = automod(Flood(id="f", action="refuse", messages=2, within=10.0))

@@ -64,6 +64,13 @@ def test_every_character_folds() -> None:
         assert fold(fold(character)) == fold(character)
 
 
+def test_what_is_remembered_of_characters_is_bounded() -> None:
+    """Whoever uses them all makes the common ones be folded anew, and no more."""
+    for code in range(0x4E00, 0x4E00 + CACHED_MAX + 2):
+        assert fold(chr(code)) == fold(chr(code))
+    assert fold("b\u0430d") == "bad"
+
+
 def readings(text: str) -> list[str]:
     """How a text may be read."""
     return [" ".join(reading) for reading, _ in spellings(fold(text))]

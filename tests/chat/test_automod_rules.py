@@ -59,6 +59,14 @@ def test_what_is_no_list_is_no_rules() -> None:
             parse_rules(raw)
 
 
+def test_no_rule_holds_what_cannot_be_stored() -> None:
+    """Neither in its reason nor in what it looks for."""
+    for rule in ({**EVERY_KIND[1], "reason": "a\0"}, {**EVERY_KIND[0], "words": ["b", "a\0"]}):
+        with pytest.raises(Refused) as caught:
+            parse_rules([EVERY_KIND[2], rule])
+        assert caught.value.field == "rules[1]"
+
+
 def test_a_list_is_added_to() -> None:
     """Words, patterns and hosts to those of the same id, with its new fields; others come behind."""
     before = (words("a"), Links(id="l", action="refuse", allow=("x.com",)))
@@ -76,6 +84,8 @@ def test_a_list_is_added_to() -> None:
         Links(id="l", action="hold", allow=("x.com", "y.com")),
         Patterns(id="p", action="refuse", patterns=("a",)),
     )
+    patterns = Patterns(id="p", action="refuse", patterns=("b",))
+    assert merge_rules(merged[2:], [patterns]) == (Patterns(id="p", action="refuse", patterns=("a", "b")),)
     assert refusal(words("a"), added=(Links(id="w", action="refuse"),)) == (
         ErrorCode.BAD_REQUEST,
         "rules[0].kind",

@@ -6,7 +6,8 @@ from typing import Final
 
 import pytest
 
-from chat.client import Client, RequestRefused, open_client
+from chat.client import Client, open_client
+from chat.client_errors import RequestRefused
 from tests.e2e.server_process import open_server
 from tests.sim.harness import items
 

@@ -10,7 +10,7 @@ from chat.config import Config
 from chat.tokens import create_token
 from storage import Unavailable
 from storage.memory import MemoryStore
-from storage.model import RoomId
+from storage.model import RoomId, RulesRow
 from storage.review_model import ReportRow
 from storage.testing import Fault
 from tests.sim.harness import BEGIN_MS, Envelope, Sim, SimClient, both, items, open_sim, virtual_time
@@ -459,3 +459,18 @@ async def test_of_two_who_change_rules_at_once_one_wins() -> None:
         answers = [await client.answer(number) for client, number in asked]
         won, lost = sorted(answers, key=lambda answer: answer["t"] == "error")
         assert (won["version"], lost["code"]) == (2, "conflict")
+
+
+@virtual_time
+async def test_rules_of_a_later_version_are_set_anew() -> None:
+    """The room is without them, reading says so, and a new list takes their place."""
+    store = MemoryStore()
+    async with open_sim(store=store) as sim:
+        await tea(sim)
+        await store.write_rules(RoomId(1), RulesRow(2, BEGIN_MS, "u_x", "X", '[{"kind":"later"}]'))
+    async with open_sim(store=store, errors=["rules.unreadable"]) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        assert (await say(bob, "1", "evil.com"))["t"] == "ok"
+        assert (await ann.refused("automod", room="tea"))["code"] == "internal"
+        assert (await ann.request("automod", room="tea", rules=[NO_LINKS]))["version"] == 3
+        assert (await say(bob, "2", "evil.com"))["code"] == "filtered"

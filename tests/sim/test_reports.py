@@ -5,7 +5,9 @@ import trio
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.tokens import create_token
+from storage import Conflict
 from storage.memory import MemoryStore
+from storage.testing import Fault
 from tests.sim.harness import BEGIN_MS, Sim, SimClient, both, items, open_sim, virtual_time, walk
 
 
@@ -190,3 +192,19 @@ async def test_the_servers_moderators_look_into_every_room() -> None:
         assert (await mo.request("resolve", report=2, action="resolve"))["state"] == "resolved"
         assert (await mo.refused("resolve", report=1, action="approve"))["field"] == "action"
         assert (await mo.refused("reports", room="nowhere"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_a_report_waits_for_the_message_to_be_stored() -> None:
+    """Who is quicker than the database is told to come again; so is who meets a closing report."""
+    async with open_sim() as sim:
+        _, bob, eve = await a_message(sim)
+        sim.faults["append"] = Fault(before_s=2.0)
+        await eve.send("send", room="tea", cid="2", body="slow")
+        await bob.expect("event", seq=2)
+        assert (await bob.refused("report", room="tea", seq=2, reason="spam"))["code"] == "busy"
+        await trio.sleep(3.0)
+        sim.faults["file_reports"] = Fault(refusal=Conflict("closed"))
+        assert (await bob.refused("report", room="tea", seq=2, reason="spam"))["code"] == "busy"
+        sim.faults.clear()
+        assert (await bob.request("report", room="tea", seq=2, reason="spam"))["state"] == "open"
