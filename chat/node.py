@@ -40,7 +40,7 @@ from chat.pressure import PressureGovernor
 from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.receipts import Receipts
-from chat.review_desk import ReviewServices
+from chat.review_access import ReviewServices
 from chat.review_queue import ReviewQueue, staff_teller
 from chat.revocations import Revocations
 from chat.room import RoomServices
@@ -186,9 +186,8 @@ class Node:
             StorageError: the store cannot give what the start needs.
         """
         config = self.config
-        self.rule_book.everywhere = await self.rule_book.load(
-            EVERYWHERE, await self.store.read_rules(EVERYWHERE)
-        )
+        everywhere = await self.store.read_rules(EVERYWHERE)
+        self.rule_book.everywhere = await self.rule_book.load(EVERYWHERE, everywhere)
         presence_services = self._presence_services()
         presence_ref: Ref[PresenceMessage] = self.system.spawn(
             lambda: Presence(presence_services),

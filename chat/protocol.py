@@ -345,9 +345,6 @@ class Resolve(Request, frozen=True, tag="resolve"):
     audit: Annotated[str, Meta(min_length=1, max_length=96)] | None = None
 
 
-Review = Automod | Report | Reports | Resolve
-"""Requests about rules, and about what waits for moderators."""
-
 AnyRequest = (
     Hello
     | Ping

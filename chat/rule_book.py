@@ -57,6 +57,11 @@ class RuleBook:
             log.exception("rules.unreadable", room_id=room_id, version=row.version)
             return None
 
+    def take_everywhere(self, rules: CompiledRules) -> None:
+        """Take up other rules of every room, unless there are newer ones."""
+        if self.everywhere is None or rules.version > self.everywhere.version:
+            self.everywhere = rules
+
     def for_room(self, own: CompiledRules | None) -> RoomAutomod | None:
         """What judges in a room that has these rules of its own; None: nothing does."""
         layers = [rules for rules in (self.everywhere, own) if rules is not None and rules.rules]

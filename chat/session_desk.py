@@ -62,10 +62,12 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
-from chat.review_desk import ReviewDesk, ReviewServices
+from chat.report_desk import ReportDesk
+from chat.review_access import ReviewServices
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.rooms import Rooms as RoomActors
+from chat.rule_desk import RuleDesk
 from chat.session import Session
 from chat.session_requests import govern, join, named_user, subscribe
 from chat.session_search import SearchDesk
@@ -122,7 +124,8 @@ class SessionDesk:
             pressure=services.pressure,
             counts=services.counts,
         )
-        self._reviews = ReviewDesk(services.reviews, self._messages.inspect)
+        self._rules = RuleDesk(services.reviews, self._messages.inspect)
+        self._reports = ReportDesk(services.reviews, self._messages.inspect)
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -167,8 +170,10 @@ class SessionDesk:
                 await self._govern(session, request)
             case History() | Reactions() | Pins() | GetState():
                 await self._messages.read(session, request)
-            case Automod() | Report() | Reports() | Resolve():
-                await self._reviews.finish(session, request)
+            case Automod():
+                await self._rules.finish(session, request)
+            case Report() | Reports() | Resolve():
+                await self._reports.finish(session, request)
             case Search():
                 await self._services.searches.search(session, request)
             case Rooms():

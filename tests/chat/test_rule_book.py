@@ -68,5 +68,14 @@ async def test_a_room_without_rules_has_nobody_to_ask() -> None:
     assert book.for_room(None) is None
     assert book.for_room(await book.compile([], 1)) is None
     assert book.for_room(await book.compile(words("bad"), 1)) is not None
-    book.everywhere = await book.compile(words("bad"), 1)
+    book.take_everywhere(await book.compile(words("bad"), 2))
     assert book.for_room(None) is not None
+
+
+async def test_the_newest_rules_of_every_room_are_kept() -> None:
+    """Of two changes the later one counts, whichever is heard of first."""
+    book = RuleBook()
+    for version in (2, 3, 1):
+        book.take_everywhere(await book.compile(words("bad"), version))
+    assert book.everywhere is not None
+    assert book.everywhere.version == 3

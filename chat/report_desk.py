@@ -1,90 +1,28 @@
-"""What moderators ask for: rules of a room, what waits to be looked at, and what is done about it."""
+"""Reports and held messages: filed by people, listed for moderators, claimed and closed by one of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, assert_never
+from typing import Final, assert_never
 
-import msgspec
-import structlog
 import trio
 
-from actors import ActorError
-from chat.automod import Verdict, try_text
-from chat.automod_rules import (
-    Rule,
-    check_totals,
-    decode_rules,
-    encode_rules,
-    kind_of,
-    merge_rules,
-    parse_rules,
-)
 from chat.cursors import from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.message_desk import reply_fitting
-from chat.protocol import (
-    Automod,
-    Envelope,
-    Report,
-    Reports,
-    Resolve,
-    Review,
-    check_body,
-    check_no_nul,
-    ok,
-)
-from chat.rate_limit import KeyedBuckets
-from chat.room_messages import ApplyRules, RoomInfo, SendMessage
-from chat.room_rules import SERVER_RANKS, Rank, rank_of, require_right
+from chat.protocol import Envelope, Report, Reports, Resolve, check_no_nul, ok
+from chat.review_access import Inspect, ReviewServices, require_moderator, require_server_moderator
+from chat.room_messages import SendMessage
+from chat.room_rules import Rank
 from chat.room_state import KIND_MESSAGE
-from chat.rooms import Rooms
-from chat.rule_book import RuleBook
 from chat.session import Session
-from chat.session_requests import actor_of
 from storage import Conflict
-from storage.model import RoomId, RoomRow, RulesRow
-from storage.review_model import EVERYWHERE, WAITING, NewReport, ReportMove, ReportRow, ReportState
-from storage.store import Store
-
-log = structlog.stdlib.get_logger("chat.review_desk")
+from storage.model import RoomId
+from storage.review_model import WAITING, NewReport, ReportMove, ReportRow, ReportState
 
 RETRY_BUSY_S: Final = 0.25
-ROOMS_TOLD_AT_ONCE: Final = 200
-"""Of changed rules of every room; then the others on this thread have a turn."""
 _CLOSING: Final[dict[str, ReportState]] = {
     "resolve": "resolved",
     "dismiss": "dismissed",
     "reject": "rejected",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewServices:
-    """What the desk needs.
-
-    Attributes:
-        rule_book: compiles rules.
-        tell_staff: tells the moderators of a room how many reports wait there.
-        sessions_of: a user's sessions on this node.
-        limit: of the reports that a user makes; None: no limit.
-        page_max: items of a page.
-    """
-
-    store: Store
-    rooms: Rooms
-    rule_book: RuleBook
-    tell_staff: Callable[[str, int], None]
-    sessions_of: Callable[[str], Sequence[Session]]
-    limit: KeyedBuckets[str] | None
-    now_ms: Callable[[], int]
-    page_max: int
-
-
-class _Moderated(NamedTuple):
-    """A room that somebody moderates, and with which rank."""
-
-    row: RoomRow
-    rank: Rank
 
 
 class HeldAuthor:
@@ -124,27 +62,25 @@ class HeldAuthor:
         return self._answer
 
 
-class ReviewDesk:
-    """Finishes the requests about rules and reports, for every session.
+class ReportDesk:
+    """Finishes the requests about reports, for every session.
 
     Args:
         services: what it needs.
         inspect: what a room says of itself to a user.
     """
 
-    def __init__(self, services: ReviewServices, inspect: Callable[[str, str], Awaitable[RoomInfo]]) -> None:
+    def __init__(self, services: ReviewServices, inspect: Inspect) -> None:
         self._services = services
         self._inspect = inspect
 
-    async def finish(self, session: Session, request: Review) -> None:
+    async def finish(self, session: Session, request: Report | Reports | Resolve) -> None:
         """Do what is asked, and answer it.
 
         Raises:
             Refused: to be answered.
         """
         match request:
-            case Automod():
-                await self._automod(session, request)
             case Report():
                 await self._report(session, request)
             case Reports():
@@ -153,150 +89,6 @@ class ReviewDesk:
                 await self._resolve(session, request)
             case _:
                 assert_never(request)
-
-    # -- who may ---------------------------------------------------------------------------------------
-
-    async def _moderated(self, session: Session, room: str, action: str) -> _Moderated:
-        """A room that the session's user moderates, as a member or for the server.
-
-        Raises:
-            Refused: `forbidden`; `room_not_found`, `banned` and what else keeps one from seeing the room.
-        """
-        role = actor_of(session).server_role
-        if role in SERVER_RANKS:
-            row = await self._services.store.find_room(room)
-            if row is None:
-                raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
-            moderated = _Moderated(row, SERVER_RANKS[role])
-        else:
-            info = await self._inspect(room, session.user_id)
-            moderated = _Moderated(info.row, rank_of(info.role, role))
-        require_right(action, moderated.row.kind, moderated.rank)
-        return moderated
-
-    def _require_server_moderator(self, session: Session) -> None:
-        if actor_of(session).server_role not in SERVER_RANKS:
-            raise Refused(ErrorCode.FORBIDDEN, "it takes a moderator of the server to do this for all rooms")
-
-    # -- rules -----------------------------------------------------------------------------------------
-
-    async def _automod(self, session: Session, request: Automod) -> None:
-        room_id = EVERYWHERE
-        if request.room is None:
-            self._require_server_moderator(session)
-        else:
-            room_id = (await self._moderated(session, request.room, "automod")).row.room_id
-        stored = await self._services.store.read_rules(room_id)
-        if request.rules is not None:
-            await self._set_rules(session, request, stored)
-        elif request.test:
-            await self._try_text(session, request, stored)
-        else:
-            await self._read_rules(session, request, stored)
-
-    async def _set_rules(self, session: Session, request: Automod, stored: RulesRow | None) -> None:
-        """Store the next version, then have it applied: what comes after the answer is judged by it.
-
-        The room answers. Where it cannot be told now the rules are stored all the same, and it takes them up
-        when it is activated next, or with the next that are set.
-        """
-        services = self._services
-        version = 0 if stored is None else stored.version
-        if request.if_version not in {None, version}:
-            raise _outdated(version)
-        rules = parse_rules(request.rules)
-        if request.add and stored is not None:
-            rules = merge_rules(_understood(stored), rules)
-        check_totals(rules)
-        compiled = await services.rule_book.compile(rules, version + 1)
-        actor = actor_of(session)
-        row = RulesRow(version + 1, services.now_ms(), actor.user_id, actor.name, encode_rules(rules))
-        if request.room is None:
-            await self._write(EVERYWHERE, row)
-            services.rule_book.everywhere = compiled
-            await self._apply_everywhere()
-            session.reply(ok(request.id, room=None, version=row.version))
-        else:
-            room = (await self._moderated(session, request.room, "automod")).row
-            await self._write(room.room_id, row)
-            message = ApplyRules(rules=compiled, peer=session, request_id=request.id)
-            session.tell_room(request.room, message, control=True)
-        log.info("rules.changed", room=request.room, version=row.version, by=actor.user_id, rules=len(rules))
-
-    async def _write(self, room_id: RoomId, row: RulesRow) -> None:
-        try:
-            await self._services.store.write_rules(room_id, row)
-        except Conflict:
-            raise _outdated(row.version) from None
-
-    async def _apply_everywhere(self) -> None:
-        """Tell every active room of the rules of all of them; the others find them when they start."""
-        unheard = 0
-        for place, ref in enumerate(list(self._services.rooms.group)):
-            try:
-                ref.tell_nowait(ApplyRules(rules=None), control=True)
-            except ActorError:
-                unheard += 1
-            if place % ROOMS_TOLD_AT_ONCE == ROOMS_TOLD_AT_ONCE - 1:
-                await trio.lowlevel.checkpoint()
-        if unheard:
-            log.warning("rules.rooms_not_told", rooms=unheard)
-
-    async def _read_rules(self, session: Session, request: Automod, stored: RulesRow | None) -> None:
-        place = 0
-        scope = request.room or "*"
-        if request.cursor is not None:
-            where, _, at = from_cursor(request.cursor).partition("!")
-            if where != scope or not (at.isascii() and at.isdecimal() and len(at) <= 4):  # noqa: PLR2004
-                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-            place = int(at)
-        fields: dict[str, object] = {"room": request.room, "version": 0}
-        rules: Sequence[Rule] = ()
-        if stored is not None:
-            rules = _understood(stored)
-            fields |= {
-                "version": stored.version,
-                "by": stored.author,
-                "name": stored.author_name,
-                "at": stored.at_ms,
-            }
-        end = place + min(request.limit, self._services.page_max)
-        items = [session.encode(msgspec.to_builtins(rule)) for rule in rules[place:end]]
-        await reply_fitting(
-            session,
-            ok(request.id, **fields),
-            items,
-            is_last=end >= len(rules),
-            cursor_after=lambda last: f"{scope}!{place + last + 1}",
-        )
-
-    async def _try_text(self, session: Session, request: Automod, stored: RulesRow | None) -> None:
-        """Say what rules would make of a text; nothing else happens."""
-        services = self._services
-        if request.text is None:
-            raise Refused(ErrorCode.BAD_REQUEST, "give the text that is to be tried", field="text")
-        check_body(request.text, request_id=request.id, max_bytes=session.services.body_max_bytes)
-        layers = [] if request.room is None else [services.rule_book.everywhere]
-        if stored is not None:
-            layers.append(await services.rule_book.compile(_understood(stored), stored.version))
-        found = [
-            verdict
-            for layer in layers
-            if layer is not None
-            for verdict in try_text(layer, request.text, at_ms=services.now_ms())
-        ]
-        decides = next((verdict.rule.id for verdict in found if verdict.decides), None)
-        session.reply(
-            ok(
-                request.id,
-                room=request.room,
-                version=0 if stored is None else stored.version,
-                decides=decides,
-                matches=[_match(verdict) for verdict in found],
-            )
-        )
-
-    # -- reports ---------------------------------------------------------------------------------------
 
     async def _report(self, session: Session, request: Report) -> None:
         services = self._services
@@ -338,9 +130,12 @@ class ReviewDesk:
     async def _reports(self, session: Session, request: Reports) -> None:
         room_id = None
         if request.room is None:
-            self._require_server_moderator(session)
+            require_server_moderator(session)
         else:
-            room_id = (await self._moderated(session, request.room, "review")).row.room_id
+            moderated = await require_moderator(
+                self._services, self._inspect, session, request.room, "review"
+            )
+            room_id = moderated.row.room_id
         scope = request.room or "*"
         after = 0
         if request.cursor is not None:
@@ -367,7 +162,7 @@ class ReviewDesk:
         if row is None:
             raise _no_report()
         try:
-            rank = (await self._moderated(session, row.room, "review")).rank
+            rank = (await require_moderator(self._services, self._inspect, session, row.room, "review")).rank
         except Refused as refused:
             if refused.code.temporary:
                 raise
@@ -492,30 +287,6 @@ def as_item(row: ReportRow) -> Envelope:
         "audit": row.audit,
     }
     return fields | {name: value for name, value in optional.items() if value is not None}
-
-
-def _match(verdict: Verdict) -> Envelope:
-    rule = verdict.rule
-    return {
-        "rule": rule.id,
-        "kind": kind_of(rule),
-        "action": rule.action,
-        "dry_run": rule.dry_run,
-        "found": verdict.found,
-        "reason": verdict.said,
-    }
-
-
-def _understood(stored: RulesRow) -> Sequence[Rule]:
-    try:
-        return decode_rules(stored.rules)
-    except ValueError:
-        text = "the rules are of a later version of this server: set them anew"
-        raise Refused(ErrorCode.INTERNAL, text) from None
-
-
-def _outdated(version: int) -> Refused:
-    return Refused(ErrorCode.CONFLICT, f"the rules have version {version}", current={"version": version})
 
 
 def _no_report() -> Refused:
