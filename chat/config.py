@@ -160,6 +160,9 @@ class Config(BaseSettings):
     create_per_s: Rate = 0.2
     create_burst: Count = 10
     """Rooms that a user makes; guests from elsewhere than loopback: that their address makes."""
+    report_per_s: Rate = 0.1
+    report_burst: Count = 5
+    """Reports of a user."""
     search_per_s: Rate = 1.0
     search_burst: Count = 5
     """Searches of a session."""
@@ -414,6 +417,7 @@ class Config(BaseSettings):
             "presence": rate(self.presence_per_s, self.presence_burst),
             "list": rate(self.list_per_s, self.list_burst),
             "create": rate(self.create_per_s, self.create_burst),
+            "report": rate(self.report_per_s, self.report_burst),
             "search": rate(self.search_per_s, self.search_burst),
             "frames": rate(self.frame_per_s, self.frame_burst),
             "frames_abuse_s": self.frame_abuse_s if self.rate_limits else None,

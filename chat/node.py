@@ -43,11 +43,14 @@ from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
+from chat.review_access import ReviewServices
+from chat.review_queue import ReviewQueue, staff_teller
 from chat.revocations import Revocations
 from chat.room import RoomServices
 from chat.room_loads import busiest
 from chat.room_maker import RoomMaker
 from chat.rooms import Rooms
+from chat.rule_book import RuleBook
 from chat.search_index import SearchIndexer
 from chat.session import Session
 from chat.session_desk import DeskServices, SessionDesk
@@ -61,12 +64,15 @@ from chat.typing_state import TypingLimits
 from chat.user_ledger import UserLedger
 from storage import Store, WriterLimits, WriterPool
 from storage.model import Entry, MembershipPage, Receipt
+from storage.review_model import EVERYWHERE
 from storage.search_model import RoomDue
 
 log = structlog.stdlib.get_logger("chat.node")
 
 ADDRESSES_MAX: Final = 100_000
 """Addresses whose connection rate is remembered: about 20 MB."""
+REPORTERS_MAX: Final = 10_000
+"""Users whose rate of reports is remembered: about 2 MB."""
 ROOMS_MAX: Final = 50_000
 """Rooms in memory at a time."""
 
@@ -171,6 +177,8 @@ class Node:
             random_bytes=random_bytes,
             in_thread=in_thread,
         )
+        self.rule_book = RuleBook(in_thread)
+        self.reviews = ReviewQueue(store, staff_teller(self.topics, self.ledger.sessions_of), rng)
         self._issuers = Issuers(config.issuers, now_ms=now_ms) if config.issuers else None
         self._now_ms = now_ms
         self.rng = rng
@@ -195,6 +203,8 @@ class Node:
             StorageError: the store cannot give what the start needs.
         """
         config = self.config
+        everywhere = await self.store.read_rules(EVERYWHERE)
+        self.rule_book.everywhere = await self.rule_book.load(EVERYWHERE, everywhere)
         presence_services = self._presence_services()
         presence_ref: Ref[PresenceMessage] = self.system.spawn(
             lambda: Presence(presence_services),
@@ -221,6 +231,8 @@ class Node:
                 tail_events=config.room_tail_events,
                 members_max=config.room_members_max,
                 activation_s=config.request_timeout_s / 2,
+                rule_book=self.rule_book,
+                reviews=self.reviews,
             )
         )
         await self._house.open(self.store)
@@ -288,6 +300,7 @@ class Node:
                 ),
                 ChildSpec(id="read-pointers", start=self.reads.run),
                 ChildSpec(id="search-index", start=self.indexer.run),
+                ChildSpec(id="reviews", start=self.reviews.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
                 ChildSpec(id="strangers", start=authenticator.strangers.run),
@@ -354,6 +367,16 @@ class Node:
                     drain=self.drain_asked.set,
                     page_max=config.page_max,
                 ),
+                reviews=ReviewServices(
+                    store=self.store,
+                    rooms=self.rooms,
+                    rule_book=self.rule_book,
+                    tell_staff=staff_teller(self.topics, self.ledger.sessions_of),
+                    sessions_of=self.ledger.sessions_of,
+                    limit=self._buckets("report", max_keys=REPORTERS_MAX),
+                    now_ms=self._now_ms,
+                    page_max=config.page_max,
+                ),
                 now_ms=self._now_ms,
                 timeout_s=config.request_timeout_s,
                 page_max=config.page_max,
@@ -413,6 +436,11 @@ class Node:
             by_address=by_address,
             accounts_api=self._make_accounts_api(),
         )
+
+    def _buckets(self, name: str, *, max_keys: int) -> KeyedBuckets[str] | None:
+        """A limit of the configuration for each of many, unless limits are off."""
+        rate = _rate(self.config, name)
+        return None if rate is None else KeyedBuckets(rate.rate_per_s, rate.burst, max_keys=max_keys)
 
     def _make_accounts_api(self) -> AccountsApi:
         config = self.config

@@ -398,6 +398,46 @@ class Drain(Request, frozen=True, tag="drain"):
 AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Busiest | Drain
 """What the server's people ask; `audit` of a room its own moderators, too."""
 
+
+class Automod(Request, frozen=True, tag="automod"):
+    """The rules of a room's automatic moderation, or without one of every room: read, set or try them."""
+
+    room: RoomName | None = None
+    rules: list[object] | None = None
+    add: bool = False
+    if_version: Version | None = None
+    test: bool = False
+    text: Body | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Report(Request, frozen=True, tag="report"):
+    """Bring a message before the moderators."""
+
+    room: RoomName
+    seq: Seq
+    reason: Reason
+
+
+class Reports(Request, frozen=True, tag="reports"):
+    """What waits for the moderators of a room, or without one of the server, or all that ever did."""
+
+    room: RoomName | None = None
+    state: Literal["waiting", "all"] = "waiting"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class Resolve(Request, frozen=True, tag="resolve"):
+    """Do something about a report, or about a message that is held."""
+
+    report: Annotated[int, Meta(ge=1, le=EXACT_MAX)]
+    action: Literal["claim", "release", "resolve", "dismiss", "approve", "reject"]
+    note: Reason | None = None
+    audit: Annotated[str, Meta(min_length=1, max_length=96)] | None = None
+
+
 AnyRequest = (
     Hello
     | Ping
@@ -429,6 +469,10 @@ AnyRequest = (
     | Invite
     | Mod
     | AdminRequest
+    | Automod
+    | Report
+    | Reports
+    | Resolve
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
@@ -472,6 +516,10 @@ REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
         Reset,
         Busiest,
         Drain,
+        Automod,
+        Report,
+        Reports,
+        Resolve,
     )
 }
 """Every request that this server knows, by its `t`."""
@@ -520,6 +568,11 @@ def notice(event: Envelope) -> Envelope:
 def has_read(room: str, user_id: str, seq: int) -> Envelope:
     """Where somebody's read pointer is now."""
     return {"t": "read", "room": room, "user": user_id, "seq": seq}
+
+
+def waiting_reports(room: str, count: int) -> Envelope:
+    """So many reports wait in a room now; for those of its moderators who receive it."""
+    return {"t": "reports", "room": room, "open": count}
 
 
 def check_body(body: str, *, request_id: int, max_bytes: int) -> None:

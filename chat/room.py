@@ -7,12 +7,14 @@ middle of a turn loses nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final, assert_never
 
 import structlog
 import trio
 
 from actors import Actor, Crashed, ExitReason
+from chat.automod import Filtered
 from chat.errors import CloseCode, ErrorCode, Refused
 from chat.house import WHERE, House
 from chat.measures import Counts
@@ -21,11 +23,14 @@ from chat.presence_port import PresencePort
 from chat.protocol import SERVER_ROOM, Leave, Mod, ok
 from chat.read_pointers import ReadPointers
 from chat.receipts import stored
+from chat.review_queue import ReviewQueue
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
 from chat.room_governance import order_governance
+from chat.room_guard import RoomGuard
 from chat.room_messages import (
+    ApplyRules,
     ChangeRoom,
     GovernRoom,
     InspectRoom,
@@ -45,6 +50,7 @@ from chat.room_messages import (
 from chat.room_news import RoomNews, snapshot
 from chat.room_page import page_of
 from chat.room_state import Known, RoomState
+from chat.rule_book import RuleBook
 from chat.sanctions import Sanctions
 from chat.topic import Topic, Topics
 from storage.errors import Unavailable
@@ -89,6 +95,8 @@ class RoomServices:
         members_max: members a room takes.
         house: what holds server-wide.
         activation_s: how long an activation waits for a database that is away.
+        rule_book: compiles rules of automatic moderation, and has those of every room.
+        reviews: takes what moderators are to look at.
     """
 
     store: Store
@@ -104,6 +112,8 @@ class RoomServices:
     tail_events: int
     members_max: int
     activation_s: float
+    rule_book: RuleBook
+    reviews: ReviewQueue
 
 
 class Room(Actor[RoomMessage]):
@@ -115,6 +125,7 @@ class Room(Actor[RoomMessage]):
         "_absence",
         "_fenced",
         "_found_from",
+        "_guard",
         "_handed_on",
         "_news",
         "_roster",
@@ -133,6 +144,7 @@ class Room(Actor[RoomMessage]):
         # What presence was last given, kept until somebody comes or goes.
         self._roster: Sequence[MemberRow] | None = None
         self._topic: Topic | None = None
+        self._guard = RoomGuard(services.rule_book, services.reviews, services.now_ms)
         self._news = RoomNews(
             name, sessions_of=services.sessions_of, house=services.house, counts=services.counts
         )
@@ -159,6 +171,7 @@ class Room(Actor[RoomMessage]):
         if activation is None:
             return
         state = RoomState(activation, tail_events=services.tail_events, members_max=services.members_max)
+        await self._guard.start(state, activation.rules)
         topic = services.topics.open(self.name, state.row.room_id)
         self._writer = services.writers.writer_for(state.row.room_id)
         self._state = state
@@ -256,6 +269,10 @@ class Room(Actor[RoomMessage]):
                 self._send(state, topic, message)
             else:
                 self._receive_other(state, topic, message)
+        except Filtered as filtered:
+            refused = self._guard.refuse(state, message, filtered, partial(self._act, state, topic))
+            if refused is not None:
+                answer_refused(message, refused)
         except Refused as refused:
             answer_refused(message, refused)
 
@@ -282,15 +299,10 @@ class Room(Actor[RoomMessage]):
             case SubscribeRoom():
                 self._require_reader(state, message.peer.user_id, oversees=message.oversees)
                 self._subscribe(state, topic, message.peer, message.request_id, message.since, message.limit)
-            case UnsubscribeRoom():
-                topic.discard(message.peer)
-                message.peer.reply(ok(message.request_id, room=self.name))
-            case ReadRoom():
-                self._read(state, topic, message)
-            case WatchMembers():
-                self._watch(state, message)
-            case InspectRoom():
-                self._inspect(state, message)
+            case UnsubscribeRoom() | ReadRoom() | WatchMembers() | InspectRoom():
+                self._serve_reader(state, topic, message)
+            case ApplyRules():
+                self._guard.apply(state, message)
             case _:
                 assert_never(message)
 
@@ -319,12 +331,16 @@ class Room(Actor[RoomMessage]):
             reply_to=message.reply_to,
             thread=message.thread,
             now_ms=services.now_ms(),
+            reviewed=message.reviewed,
+            exempt=message.exempt,
         )
         if type(ordered) is LogEntry:
             self._writer.submit(ordered, message)
             message.progress = state.progress
             if not state.row.strict:
                 self._news.publish(topic, ordered)
+            if state.automod is not None:
+                self._guard.follow_up(state, message, ordered, partial(self._act, state, topic))
         elif type(ordered) is Known:
             self._send_known(state, message, ordered.entry)
 
@@ -339,6 +355,7 @@ class Room(Actor[RoomMessage]):
             now_ms=self._services.now_ms(),
             value=message.value,
             stored=message.stored,
+            exempt=message.exempt,
         )
         match ordered:
             case LogEntry():
@@ -346,6 +363,8 @@ class Room(Actor[RoomMessage]):
                 message.progress = state.progress
                 if not state.row.strict:
                     self._news.publish(topic, ordered)
+                if state.automod is not None:
+                    self._guard.follow_up(state, message, ordered, partial(self._act, state, topic))
             case Known():
                 self._send_known(state, message, ordered.entry)
             case Done():
@@ -358,6 +377,13 @@ class Room(Actor[RoomMessage]):
                 peer.look_up(message.request)
             case _:
                 assert_never(ordered)
+
+    def _act(self, state: RoomState, topic: Topic, entry: LogEntry) -> None:
+        """Store and deliver an act of the server itself."""
+        # Beyond the bound: it follows from what was taken, and may not be lost.
+        self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
+        if not state.row.strict:
+            self._news.publish(topic, entry)
 
     def _send_known(self, state: RoomState, message: SendMessage | ChangeRoom, entry: LogEntry) -> None:
         """Answer what was ordered before: now when it is stored, with the first one otherwise."""
@@ -393,10 +419,7 @@ class Room(Actor[RoomMessage]):
         state.void(seq)
         self._news.forget(seq)
         entry = state.announce_void(seq, now_ms=self._services.now_ms())
-        # Beyond the bound: it follows from a row that was taken, and may not be lost.
-        self._writer.submit(entry, ServerEntry(progress=state.progress), beyond_bound=True)
-        if not state.row.strict:
-            self._news.publish(topic, entry)
+        self._act(state, topic, entry)
 
     def _settle(self, state: RoomState, topic: Topic, entry: Entry, ticket: object, receipt: Receipt) -> None:
         """Act on what became of an entry, where it is more than a message that was stored."""
@@ -588,6 +611,25 @@ class Room(Actor[RoomMessage]):
             ok(request_id, **fields), self._news.encoded(state, caught_up.entries, peer.encoding_index)
         )
         topic.add(peer)
+
+    def _serve_reader(
+        self,
+        state: RoomState,
+        topic: Topic,
+        message: UnsubscribeRoom | ReadRoom | WatchMembers | InspectRoom,
+    ) -> None:
+        match message:
+            case UnsubscribeRoom():
+                topic.discard(message.peer)
+                message.peer.reply(ok(message.request_id, room=self.name))
+            case ReadRoom():
+                self._read(state, topic, message)
+            case WatchMembers():
+                self._watch(state, message)
+            case InspectRoom():
+                self._inspect(state, message)
+            case _:
+                assert_never(message)
 
     def _read(self, state: RoomState, topic: Topic, message: ReadRoom) -> None:
         """Move a pointer, tell of it at once, and have it stored, for which the answer waits.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from chat.errors import ErrorCode, Refused
 from chat.room_messages import (
+    ApplyRules,
     ChangeRoom,
     GovernRoom,
     InspectRoom,
@@ -42,6 +43,10 @@ def answer_refused(message: RoomMessage, refused: Refused) -> None:
             message.reply.fail(refused)
         case Settled() | Published():
             pass
+        case ApplyRules():
+            if message.peer is not None:
+                refused.request_id = message.request_id
+                message.peer.refuse(refused)
         case _:
             refused.request_id = message.request_id
             message.peer.refuse(refused)

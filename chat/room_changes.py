@@ -19,7 +19,7 @@ from chat.message_facts import (
     MessageFacts,
 )
 from chat.protocol import EMOJIS_MAX, Change, Delete, Edit, Pin, React, SetState
-from chat.room_state import Known, RoomState
+from chat.room_state import Known, RoomState, speaker_of
 from storage.model import FoldedPage, LogEntry, StateRow
 
 KIND_OF: Final[dict[type[Change], str]] = {
@@ -52,6 +52,7 @@ def order_change(
     now_ms: int,
     value: str | None = None,
     stored: FoldedPage | None = None,
+    exempt: bool = False,
 ) -> LogEntry | Known | Done | LookUp:
     """Put a change into the log, or find what did it before.
 
@@ -63,11 +64,12 @@ def order_change(
         now_ms: the wall clock.
         value: of a `set`, JSON text; None removes the key.
         stored: what storage says of the message; None: it was not asked.
+        exempt: whether only rules of automatic moderation for everyone apply.
 
     Raises:
         Refused: `not_member`, `room_not_found`, `banned`, `muted`, `locked`, `forbidden`, `not_found`,
-            `conflict`, `cid_conflict`, `bad_request`, and `busy` when what storage said is out of date
-            already; the log is as it was.
+            `conflict`, `cid_conflict`, `bad_request`, `filtered`, and `busy` when what storage said is out of
+            date already; the log is as it was.
     """
     member = state.require_member(by, now_ms)
     if request.cid is not None:
@@ -95,6 +97,8 @@ def order_change(
         raise Refused(ErrorCode.BUSY, "the room is too far ahead", retry_after_s=0.25)
     if isinstance(decided, Done | LookUp):
         return decided
+    if isinstance(request, Edit) and state.automod is not None:
+        state.automod.admit_edit(request.body, speaker_of(member, exempt=exempt), state.at_ms(now_ms))
     return state.order_change(
         KIND_OF[type(request)],
         by=by,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actors import ReplyTo
+from chat.automod import CompiledRules
 from chat.errors import Refused
 from chat.protocol import Change, Envelope
 from chat.room_governance import Governing
@@ -45,6 +46,28 @@ class Member(Subscriber, Protocol):
         ...
 
 
+class Sender(Protocol):
+    """Whose message it is, and who is answered."""
+
+    @property
+    def user_id(self) -> str:
+        """The author."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The author's display name."""
+        ...
+
+    def reply(self, envelope: Envelope) -> None:
+        """Answer the request."""
+        ...
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer it with an error."""
+        ...
+
+
 class SendMessage:
     """Put a message into the log. Also the ticket under which its receipt comes back.
 
@@ -53,21 +76,39 @@ class SendMessage:
     Attributes:
         arrived_s: when it came, on trio's clock, for the one in some that are timed.
         progress: set when the room has ordered it and the writer has it: from then on the receipt answers.
+        reviewed: whether a moderator has let it in: the rules are not asked again.
+        exempt: whether only rules for everyone apply, wherever its author is: the server's moderators.
     """
 
-    __slots__ = ("arrived_s", "body", "cid", "peer", "progress", "reply_to", "request_id", "thread")
+    __slots__ = (
+        "arrived_s",
+        "body",
+        "cid",
+        "exempt",
+        "peer",
+        "progress",
+        "reply_to",
+        "request_id",
+        "reviewed",
+        "thread",
+    )
 
     def __init__(
         self,
-        peer: Member,
+        peer: Sender,
         request_id: int,
         cid: str,
         body: str,
         reply_to: int | None,
         thread: int | None,
+        *,
+        reviewed: bool = False,
+        exempt: bool = False,
     ) -> None:
         self.peer = peer
         self.request_id = request_id
+        self.reviewed = reviewed
+        self.exempt = exempt
         self.cid = cid
         self.body = body
         self.reply_to = reply_to
@@ -82,15 +123,23 @@ class ChangeRoom:
     Attributes:
         value: of a `set`, the value as JSON text; None removes the key.
         stored: what storage says of the message; None: it was not asked.
+        exempt: as in `SendMessage`.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("peer", "progress", "request", "request_id", "stored", "value")
+    __slots__ = ("exempt", "peer", "progress", "request", "request_id", "stored", "value")
 
     def __init__(
-        self, peer: Member, request: Change, *, value: str | None = None, stored: FoldedPage | None = None
+        self,
+        peer: Member,
+        request: Change,
+        *,
+        value: str | None = None,
+        stored: FoldedPage | None = None,
+        exempt: bool = False,
     ) -> None:
         self.peer = peer
+        self.exempt = exempt
         self.request = request
         self.request_id = request.id
         self.value = value
@@ -224,6 +273,20 @@ class InspectRoom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyRules:
+    """Judge by other rules from now on.
+
+    Attributes:
+        rules: the room's own, unless it has newer ones; None: those of every room have changed.
+        peer: who is answered; None: nobody.
+    """
+
+    rules: CompiledRules | None
+    peer: Member | None = None
+    request_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerEntry:
     """The ticket of a log entry that the room made itself: nobody waits for an answer."""
 
@@ -263,5 +326,6 @@ RoomCommand = (
     | ReadRoom
     | WatchMembers
     | InspectRoom
+    | ApplyRules
 )
 RoomMessage = RoomCommand | Settled | Published

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
+from chat.automod import RoomAutomod, Speaker
 from chat.errors import ErrorCode, Refused
 from chat.message_facts import KINDS_OF_MESSAGES, MessageFacts, TailFacts
 from chat.protocol import Envelope, SubscribeMode
@@ -86,6 +87,7 @@ class RoomState:
         members_max: how many members the room takes.
 
     Attributes:
+        automod: the rules by which messages are let in; None: there are none.
         facts: what was done to the messages of the tail.
         roster: the room's people.
         shared: the shared state.
@@ -98,6 +100,7 @@ class RoomState:
         "_last_at_ms",
         "_last_sent_ms",
         "_tail_events",
+        "automod",
         "epoch",
         "facts",
         "head_n",
@@ -115,6 +118,7 @@ class RoomState:
         self.epoch = activation.epoch
         self.head_seq = activation.head_seq
         self.head_n = activation.head_n
+        self.automod: RoomAutomod | None = None
         self.progress = Progress(activation.head_seq, strict=activation.room.strict)
         self.shown_seq = activation.head_seq
         self.roster = Roster(activation.members, activation.sanctions, members_max=members_max)
@@ -208,12 +212,17 @@ class RoomState:
         reply_to: int | None,
         thread: int | None,
         now_ms: int,
+        reviewed: bool = False,
+        exempt: bool = False,
     ) -> LogEntry | Known:
         """Put a message into the log, or find the one that this `cid` ordered before.
 
+        Its text is left out where `automod.removed` says so afterwards. One that a moderator has `reviewed`
+        meets neither rules nor slow mode; who is `exempt` meets only rules for everyone.
+
         Raises:
-            Refused: `not_member`, `muted`, `locked`, `slow_mode`, `cid_conflict`, `bad_request`; the log is
-                as it was.
+            Refused: `not_member`, `muted`, `locked`, `slow_mode`, `cid_conflict`, `bad_request`, `filtered`;
+                the log is as it was.
         """
         member = self.members.get(by) or self.require_member(by, now_ms)
         known = self._by_cid.get((by, cid))
@@ -226,7 +235,12 @@ class RoomState:
         for field, seq in (("reply_to", reply_to), ("thread", thread)):
             if seq is not None and not 0 < seq <= self.head_seq:
                 raise Refused(ErrorCode.BAD_REQUEST, f"the room has no seq {seq}", field=field)
-        if self.row.slow_s and member.role == "member":
+        kept: str | None = body
+        if self.automod is not None and not reviewed:
+            self.automod.admit(body, speaker_of(member, exempt=exempt), self.at_ms(now_ms))
+            if self.automod.removed is not None:
+                kept = None
+        if self.row.slow_s and member.role == "member" and not reviewed:
             self._take_slow_turn(by, now_ms)
         self.head_n += 1
         entry = self._append(
@@ -235,10 +249,10 @@ class RoomState:
             name=name,
             now_ms=now_ms,
             cid=cid,
-            body=body,
+            body=kept,
             reply_to=reply_to,
             thread=thread,
-            data=self.roster.mentioned(body).data() if "@" in body else None,
+            data=self.roster.mentioned(kept).data() if kept is not None and "@" in kept else None,
         )
         self._by_cid[by, cid] = entry
         return entry
@@ -505,3 +519,13 @@ class RoomState:
         """Whether a text was deleted for good: a deletion that is not stored yet may still turn out void."""
         deleted_at = self.facts.erased.get(seq)
         return deleted_at is not None and self.is_settled(deleted_at)
+
+
+def speaker_of(member: MemberRow, *, exempt: bool) -> Speaker:
+    """A member as the rules of automatic moderation see one: they are for those without a say in the room.
+
+    Args:
+        member: who.
+        exempt: whether they are not for this one in any room.
+    """
+    return Speaker(member.user_id, member.joined_at_ms, exempt=exempt or member.role != "member")

@@ -21,6 +21,7 @@ from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
 from chat.protocol import AnyRequest, Change, Envelope, Hello, Send, Status, bye, check_body, error
 from chat.room_messages import RoomMessage, SendMessage
+from chat.room_rules import SERVER_RANKS
 from chat.session_line import Waiting, WaitingLine, decides_order
 from chat.session_requests import perform
 from chat.session_services import SessionServices
@@ -65,6 +66,7 @@ class Session:
         scope: the gateway's loop for this connection, cancelled when the session ends.
         start_worker: have `work` run for a mailbox in a task that ends with the connection; the gateway's.
         expires_at_ms: when the right to be here ends, wall clock; None: not by time.
+        is_staff: whether the user moderates the server.
         token_hash: of the registered user's token that it came with; None: it is a guest's, or another's.
     """
 
@@ -82,6 +84,7 @@ class Session:
         "ended_with",
         "expires_at_ms",
         "hello_due_s",
+        "is_staff",
         "look_at_s",
         "name",
         "outbox",
@@ -128,6 +131,7 @@ class Session:
         self.ping_due_s: float | None = None
         self.expires_at_ms: int | None = None
         self.token_hash: bytes | None = None
+        self.is_staff = False
         self.scope = trio.CancelScope()
         self.start_worker: Callable[[WaitingLine], None] = _no_worker
         self._codec = codec
@@ -356,7 +360,15 @@ class Session:
         Raises:
             Refused: `busy`, `overloaded` or `unavailable`.
         """
-        message = SendMessage(self, request.id, request.cid, request.body, request.reply_to, request.thread)
+        message = SendMessage(
+            self,
+            request.id,
+            request.cid,
+            request.body,
+            request.reply_to,
+            request.thread,
+            exempt=self.is_staff,
+        )
         self.tell_room(request.room, message)
         counts = self.services.counts
         if not counts.sends % TIMED_ONE_IN:
@@ -513,6 +525,7 @@ class Session:
         self.services.ledger.open_session(principal.user_id, self)
         self._counted = True
         self.principal = principal
+        self.is_staff = principal.role in SERVER_RANKS
         self.user_id = principal.user_id
         self.name = principal.name
         self.expires_at_ms = expires_at_ms

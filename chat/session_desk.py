@@ -28,6 +28,7 @@ from chat.protocol import (
     PURGED_MAX,
     AnyRequest,
     Audit,
+    Automod,
     Busiest,
     Create,
     Delete,
@@ -51,7 +52,10 @@ from chat.protocol import (
     React,
     Reactions,
     Read,
+    Report,
+    Reports,
     Reset,
+    Resolve,
     Room,
     Rooms,
     Search,
@@ -69,12 +73,15 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.report_desk import ReportDesk
+from chat.review_access import ReviewServices
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.room_maker import RoomMaker
 from chat.room_news import RECEIPTS_MAX_MEMBERS
 from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
+from chat.rule_desk import RuleDesk
 from chat.session import Session
 from chat.session_requests import govern, join, moderates, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
@@ -99,6 +106,7 @@ class DeskServices:
         revocations: what was revoked while a `hello` was being checked.
         people: who a user is.
         admin: what the server's people ask for.
+        reviews: what rules and reports need.
         timeout_s: the longest that a request may wait.
         pressure: how hard the server is pressed, 0 to 4.
     """
@@ -113,6 +121,7 @@ class DeskServices:
     revocations: Revocations
     people: People
     admin: AdminServices
+    reviews: ReviewServices
     now_ms: Callable[[], int]
     timeout_s: float
     page_max: int
@@ -134,6 +143,8 @@ class SessionDesk:
             counts=services.counts,
         )
         self._admin = AdminDesk(services.admin, self._messages.inspect)
+        self._rules = RuleDesk(services.reviews, self._messages.inspect)
+        self._reports = ReportDesk(services.reviews, self._messages.inspect)
 
     async def finish(self, session: Session, request: AnyRequest) -> None:
         """Do what a request waits for, and answer it.
@@ -178,6 +189,8 @@ class SessionDesk:
                 await self._govern(session, request)
             case History() | Reactions() | Pins() | GetState():
                 await self._messages.read(session, request)
+            case Automod() | Report() | Reports() | Resolve():
+                await self._review(session, request)
             case Search():
                 await self._services.searches.search(session, request)
             case Rooms():
@@ -186,14 +199,28 @@ class SessionDesk:
                 await self._room(session, request)
             case Members():
                 await self._members(session, request)
-            case Audit() | Users() | User() | Sessions() | Disconnect() | Enroll() | Reset() | Busiest():
-                await self._admin.answer(session, request)
-            case Drain():
+            case (
+                Audit()
+                | Users()
+                | User()
+                | Sessions()
+                | Disconnect()
+                | Enroll()
+                | Reset()
+                | Busiest()
+                | Drain()
+            ):
                 await self._admin.answer(session, request)
             case Ping() | Unsubscribe() | Leave() | Presence() | Watch() | Unwatch() | Typing() | Read():
                 raise AssertionError(f"{type(request).__name__} waits for nothing")
             case _:
                 assert_never(request)
+
+    async def _review(self, session: Session, request: Automod | Report | Reports | Resolve) -> None:
+        if isinstance(request, Automod):
+            await self._rules.finish(session, request)
+        else:
+            await self._reports.finish(session, request)
 
     # -- hello -----------------------------------------------------------------------------------------
 

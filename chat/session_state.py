@@ -12,6 +12,7 @@ from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
     Audit,
+    Automod,
     Busiest,
     Create,
     Disconnect,
@@ -25,7 +26,10 @@ from chat.protocol import (
     Pins,
     Presence,
     Reactions,
+    Report,
+    Reports,
     Reset,
+    Resolve,
     Room,
     Rooms,
     Search,
@@ -201,6 +205,10 @@ class SessionState:
                 | Reset()
                 | Busiest()
                 | Drain()
+                | Automod()
+                | Report()
+                | Reports()
+                | Resolve()
             ):
                 self.count_list(now_s, request.id)
             case Search():

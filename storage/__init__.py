@@ -2,8 +2,8 @@
 
 Layers, each on those before it: errors and model; the contract (`store`); the bridge (`database`, `pool`,
 `migrate`); the SQL by noun (`append`, `history`, `projections`, `rooms`, `messages`, `audit`, `accounts`,
-`search`, `search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`, `writer`,
-`writer_pool`). Knows nothing of chat's rules.
+`reviews`, `search`, `search_index`); the stores (`postgres`, `memory`); the writers (`batch`, `writer_model`,
+`writer`, `writer_pool`). Knows nothing of chat's rules.
 """
 
 from storage.batch import retry_delay_s as retry_delay_s
@@ -61,6 +61,7 @@ from storage.model import Role as Role
 from storage.model import RoomId as RoomId
 from storage.model import RoomKind as RoomKind
 from storage.model import RoomRow as RoomRow
+from storage.model import RulesRow as RulesRow
 from storage.model import SanctionKind as SanctionKind
 from storage.model import SanctionRow as SanctionRow
 from storage.model import StatePage as StatePage
@@ -72,6 +73,16 @@ from storage.model import TokenRow as TokenRow
 from storage.model import UserRow as UserRow
 from storage.pool import open_database as open_database
 from storage.postgres import PostgresStore as PostgresStore
+from storage.review_model import EVERYWHERE as EVERYWHERE
+from storage.review_model import RULES_KEPT as RULES_KEPT
+from storage.review_model import WAITING as WAITING
+from storage.review_model import WAITING_COUNTED_MAX as WAITING_COUNTED_MAX
+from storage.review_model import Filed as Filed
+from storage.review_model import NewReport as NewReport
+from storage.review_model import ReportKind as ReportKind
+from storage.review_model import ReportMove as ReportMove
+from storage.review_model import ReportRow as ReportRow
+from storage.review_model import ReportState as ReportState
 from storage.search_model import LANGUAGES as LANGUAGES
 from storage.search_model import IndexStep as IndexStep
 from storage.search_model import RoomDue as RoomDue
@@ -90,8 +101,12 @@ from storage.writer_model import WriterStatistics as WriterStatistics
 from storage.writer_pool import WriterPool as WriterPool
 
 __all__ = [
+    "EVERYWHERE",
     "LANGUAGES",
     "MAX_EPOCHS",
+    "RULES_KEPT",
+    "WAITING",
+    "WAITING_COUNTED_MAX",
     "Account",
     "Activation",
     "AuditKey",
@@ -110,6 +125,7 @@ __all__ = [
     "Entry",
     "EpochStart",
     "Fenced",
+    "Filed",
     "FoldedMessage",
     "FoldedPage",
     "HistoryPage",
@@ -126,6 +142,7 @@ __all__ = [
     "MessagePage",
     "MessageRange",
     "MigrationError",
+    "NewReport",
     "NewRoom",
     "NewUser",
     "OnReceipts",
@@ -136,6 +153,10 @@ __all__ = [
     "ReactionCount",
     "ReactionRow",
     "Receipt",
+    "ReportKind",
+    "ReportMove",
+    "ReportRow",
+    "ReportState",
     "Revocation",
     "Role",
     "RoomDue",
@@ -143,6 +164,7 @@ __all__ = [
     "RoomKind",
     "RoomRow",
     "Row",
+    "RulesRow",
     "SanctionKind",
     "SanctionRow",
     "SearchAsk",

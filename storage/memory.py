@@ -16,9 +16,9 @@ from storage.append import describe, escape
 from storage.epochs import add_epoch
 from storage.errors import Conflict, LogGap
 from storage.members import fold_members, outdated_changes
-from storage.memory_accounts import MemoryAccounts
 from storage.memory_governance import KINDS as GOVERNING
 from storage.memory_governance import govern
+from storage.memory_reviews import MemoryReviews
 from storage.memory_room import (
     StoredMember,
     StoredRoom,
@@ -66,7 +66,7 @@ from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 _STORED = Stored()
 
 
-class MemoryStore(MemoryAccounts):
+class MemoryStore(MemoryReviews):
     """`storage.store.Store` in memory.
 
     Attributes:
@@ -168,6 +168,7 @@ class MemoryStore(MemoryAccounts):
             members=[room.members[user_id].row for user_id in sorted(room.members)],
             state=[room.present.state[key] for key in sorted(room.present.state)],
             sanctions=[room.sanctions[key] for key in sorted(room.sanctions)],
+            rules=self._present_rules(room_id),
         )
 
     async def history(

@@ -101,8 +101,13 @@ def void_of(entry: LogEntry) -> LogEntry:
 
 def check_entry(entry: Entry) -> None:
     """Refuse what Postgres cannot hold: NUL and lone surrogates in text, numbers beyond 64 bits."""
-    check_numbers(entry)
-    for value in entry:
+    check_row(entry)
+
+
+def check_row(row: tuple[object, ...]) -> None:
+    """The same of any row."""
+    check_numbers(row)
+    for value in row:
         if isinstance(value, str):
             if "\x00" in value:
                 raise BadData("invalid byte sequence: 0x00")
@@ -113,7 +118,7 @@ def check_entry(entry: Entry) -> None:
                     raise BadData(str(error)) from error
 
 
-def check_numbers(entry: Entry) -> None:
+def check_numbers(entry: tuple[object, ...]) -> None:
     """Refuse numbers beyond 64 bits."""
     for value in entry:
         if isinstance(value, int) and not -_MAX_INTEGER <= value <= _MAX_INTEGER:

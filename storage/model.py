@@ -282,6 +282,22 @@ class StateRow(NamedTuple):
     seq: int
 
 
+class RulesRow(NamedTuple):
+    """A version of a room's rules.
+
+    Attributes:
+        version: 1 for the first, and one more with each change.
+        author: who made it.
+        rules: JSON text.
+    """
+
+    version: int
+    at_ms: int
+    author: str
+    author_name: str
+    rules: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """All that a room needs to take over: the new epoch is already written.
@@ -298,6 +314,7 @@ class Activation:
         members: every member.
         state: the shared state, with the row of the empty key when keys were removed.
         sanctions: those that are stored, ended ones included.
+        rules: of its automatic moderation; None: it never had any.
     """
 
     room: RoomRow
@@ -310,6 +327,7 @@ class Activation:
     members: Sequence[MemberRow]
     state: Sequence[StateRow] = ()
     sanctions: Sequence[SanctionRow] = ()
+    rules: RulesRow | None = None
 
 
 class ReactionCount(NamedTuple):

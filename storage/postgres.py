@@ -34,14 +34,14 @@ from storage.model import (
     StatePage,
     Stored,
 )
-from storage.postgres_accounts import PostgresAccounts
+from storage.postgres_reviews import PostgresReviews
 from storage.search import search
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 _STORED = Stored()
 
 
-class PostgresStore(PostgresAccounts):
+class PostgresStore(PostgresReviews):
     """`storage.store.Store` on a database that was opened and migrated.
 
     Args:

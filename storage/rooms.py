@@ -25,6 +25,7 @@ from storage.model import (
     SanctionRow,
     StateRow,
 )
+from storage.reviews import read_rules
 
 _ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked"
 
@@ -218,6 +219,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     members = await tx.fetch_as(MemberRow, ALL_MEMBERS, room_id)
     state = await tx.fetch_as(StateRow, ALL_STATE, room_id)
     sanctions = await list_sanctions(tx, room_id)
+    rules = await read_rules(tx, room_id)
     return Activation(
         room=room,
         epoch=epoch,
@@ -229,6 +231,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
         members=members,
         state=state,
         sanctions=sanctions,
+        rules=rules,
     )
 
 

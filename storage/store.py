@@ -31,10 +31,11 @@ from storage.model import (
     SanctionRow,
     StatePage,
 )
+from storage.review_store import ReviewStore
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 
 
-class Store(AccountStore, Protocol):
+class Store(AccountStore, ReviewStore, Protocol):
     """Rooms, their logs, members and users."""
 
     async def append(self, batch: Sequence[Entry]) -> Sequence[Receipt]:

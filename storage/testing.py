@@ -29,6 +29,7 @@ from storage.model import (
     Revocation,
     RoomId,
     RoomRow,
+    RulesRow,
     SanctionRow,
     StatePage,
     Stranger,
@@ -36,6 +37,7 @@ from storage.model import (
     TokenRow,
     UserRow,
 )
+from storage.review_model import Filed, NewReport, ReportMove, ReportRow
 from storage.search_model import IndexStep, RoomDue, SearchAsk, SearchPage
 from storage.store import Store
 
@@ -294,6 +296,39 @@ class FaultyStore:
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """See `Store.secret`."""
         return await self._call("secret", lambda: self.store.secret(name, candidate))
+
+    async def read_rules(self, room_id: RoomId) -> RulesRow | None:
+        """See `Store.read_rules`."""
+        return await self._call("read_rules", lambda: self.store.read_rules(room_id))
+
+    async def write_rules(self, room_id: RoomId, row: RulesRow) -> None:
+        """See `Store.write_rules`."""
+        await self._call("write_rules", lambda: self.store.write_rules(room_id, row))
+
+    async def file_reports(self, reports: Sequence[NewReport]) -> Sequence[Filed]:
+        """See `Store.file_reports`."""
+        return await self._call("file_reports", lambda: self.store.file_reports(reports))
+
+    async def list_reports(
+        self, *, room_id: RoomId | None, waiting: bool, after: int, limit: int
+    ) -> Sequence[ReportRow]:
+        """See `Store.list_reports`."""
+        return await self._call(
+            "list_reports",
+            lambda: self.store.list_reports(room_id=room_id, waiting=waiting, after=after, limit=limit),
+        )
+
+    async def find_report(self, report: int) -> ReportRow | None:
+        """See `Store.find_report`."""
+        return await self._call("find_report", lambda: self.store.find_report(report))
+
+    async def move_report(self, move: ReportMove) -> ReportRow | None:
+        """See `Store.move_report`."""
+        return await self._call("move_report", lambda: self.store.move_report(move))
+
+    async def count_waiting(self, room_ids: Sequence[RoomId]) -> Mapping[RoomId, int]:
+        """See `Store.count_waiting`."""
+        return await self._call("count_waiting", lambda: self.store.count_waiting(room_ids))
 
     async def search(self, ask: SearchAsk) -> SearchPage | None:
         """See `Store.search`."""

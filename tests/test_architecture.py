@@ -30,6 +30,7 @@ KEPT_IN: Final = {
     "msgpack": r"chat\.codec|scripts\..*",
     "trio_websocket": r"chat\.(gateway|client\w*)|chat\.transport\..*|scripts\..*",
     "wsproto": r"chat\.transport\..*",
+    "re2": r"chat\.automod_patterns",
     "prometheus_client": r"chat\.metrics|scripts\..*",
     "cryptography": r"chat\.issuer_keys",
     "emoji": r"chat\.reaction_emoji",
@@ -74,6 +75,12 @@ PURE_BASE: Final = frozenset(
 MUST_BE_PURE: Final = frozenset(
     {
         "actors.restart",
+        "chat.automod",
+        "chat.automod_fold",
+        "chat.automod_links",
+        "chat.automod_lists",
+        "chat.automod_patterns",
+        "chat.automod_rules",
         "chat.backoff",
         "chat.client_frames",
         "chat.client_state",

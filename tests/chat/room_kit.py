@@ -19,6 +19,7 @@ from chat.presence_port import PresencePort
 from chat.protocol import Leave
 from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
+from chat.review_queue import ReviewQueue
 from chat.room import RoomServices
 from chat.room_messages import (
     GovernRoom,
@@ -34,6 +35,7 @@ from chat.room_messages import (
 from chat.room_rules import Person
 from chat.room_state import Known, RoomState
 from chat.rooms import Rooms
+from chat.rule_book import RuleBook
 from chat.topic import Subscriber, Topics
 from chat.transport import Flusher, Outbox
 from storage import MemoryStore, Unavailable, WriterLimits, WriterPool
@@ -263,6 +265,11 @@ class Times:
     mailbox: int = 64
 
 
+def _tell_nobody(room: str, count: int) -> None:
+    """Moderators who are not here."""
+    del room, count
+
+
 class Bench:
     """Rooms of one node, and peers to talk to them.
 
@@ -305,6 +312,7 @@ class Bench:
             limits=limits,
             rng=Random(1),  # noqa: S311  jitter is no secret
         )
+        self.reviews = ReviewQueue(self.store, _tell_nobody, Random(1))  # noqa: S311  same
         self.rooms.serve(
             RoomServices(
                 store=self.store,
@@ -325,6 +333,8 @@ class Bench:
                 tail_events=times.tail_events,
                 members_max=times.members_max,
                 activation_s=times.activation_s,
+                rule_book=RuleBook(),
+                reviews=self.reviews,
             )
         )
         self._ids = 0

@@ -9,7 +9,7 @@ from chat.room_rules import RULES, Rank, rank_of, require_right
 from storage.model import Role, RoomKind
 
 TO_PEOPLE = ("kick", "mute", "unmute", "ban", "unban", "purge")
-TO_THE_ROOM = ("topic", "slow", "lock", "unlock", "announce", "invite")
+TO_THE_ROOM = ("topic", "slow", "lock", "unlock", "announce", "automod", "review", "invite")
 
 
 def may(action: str, kind: RoomKind, actor: Rank, target: Rank | None = None) -> bool:

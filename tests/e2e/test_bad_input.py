@@ -30,9 +30,6 @@ def _send(**fields: object) -> dict[str, object]:
     return {"t": "send", "id": 7, "room": TEA, "cid": "c", "body": "b", **fields}
 
 
-NOT_THERE_YET: Final = [
-    "report",
-]  # protocol.md, beginning
 BAD_ROOM_NAMES: Final = {
     "spaces": "tea room",
     "capitals": "Tea",
@@ -61,6 +58,9 @@ OUTSIDERS: Final[dict[str, dict[str, object]]] = {
     "invite": {"user": "u_bob"},
     "mod": {"action": "kick", "target": "u_bob"},
     "read": {"seq": 0},
+    "report": {"seq": 1, "reason": "rude"},
+    "reports": {},
+    "automod": {},
 }
 """Requests of a room, with what else they need."""
 
@@ -70,7 +70,6 @@ ROWS: Final[dict[str, Row]] = {
     "t is a number": Row({"t": 7, "id": 7}, "bad_request", "t"),
     "t is unknown": Row(_request("dance"), "unknown_type"),
     "t is in capitals": Row(_request("PING"), "unknown_type"),
-    **{f"{t} is not there yet": Row(_request(t, room=TEA), "unknown_type") for t in NOT_THERE_YET},
     # names of rooms
     **{
         f"a room name with {what}": Row(_request("subscribe", room=name), "bad_request", "room")
@@ -156,6 +155,22 @@ ROWS: Final[dict[str, Row]] = {
     "create a room with somebody": Row(_request("create", room="two", user="u_bob"), "bad_request", "user"),
     "create a room without a name": Row(_request("create"), "bad_request", "room"),
     "create a room with a name of direct ones": Row(_request("create", room="dm.two"), "bad_request", "room"),
+    # rules and reports
+    "report of no message": Row(_request("report", room=TEA, seq=999, reason="x"), "not_found", "seq"),
+    "report of a word": Row(_request("report", room=TEA, seq="one", reason="x"), "bad_request", "seq"),
+    "report for no reason": Row(_request("report", room=TEA, seq=1, reason=""), "bad_request", "reason"),
+    "report without a reason": Row(_request("report", room=TEA, seq=1), "bad_request", "reason"),
+    "report with NUL": Row(_request("report", room=TEA, seq=1, reason="\0"), "bad_request", "reason"),
+    "reports without the right": Row(_request("reports", room=TEA), "forbidden"),
+    "reports of all rooms without the right": Row(_request("reports"), "forbidden"),
+    "reports in another state": Row(_request("reports", room=TEA, state="new"), "bad_request", "state"),
+    "resolve what is not there": Row(_request("resolve", report=9, action="claim"), "not_found", "report"),
+    "resolve report zero": Row(_request("resolve", report=0, action="claim"), "bad_request", "report"),
+    "resolve with another action": Row(_request("resolve", report=1, action="eat"), "bad_request", "action"),
+    "resolve with NUL": Row(_request("resolve", report=1, action="claim", note="\0"), "bad_request", "note"),
+    "automod without the right": Row(_request("automod", room=TEA, rules=[]), "forbidden"),
+    "automod of all rooms without the right": Row(_request("automod", rules=[]), "forbidden"),
+    "automod with a word for rules": Row(_request("automod", room=TEA, rules="x"), "bad_request", "rules"),
     # governing
     "update nothing": Row(_request("update", room=TEA), "bad_request", "topic"),
     "update with a long topic": Row(_request("update", room=TEA, topic="x" * 257), "bad_request", "topic"),

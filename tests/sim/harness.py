@@ -31,6 +31,7 @@ from chat.lifecycle import end_in_order, hold_connections
 from chat.metrics import Metrics
 from chat.node import Node
 from storage.memory import MemoryStore
+from storage.model import RoomId
 from storage.store import Store
 from storage.testing import Fault, FaultyStore
 from tests.chat.transport.support import client_frame
@@ -433,6 +434,13 @@ def items(answer: Envelope) -> list[dict[str, object]]:
     listed = answer["items"]
     assert isinstance(listed, list)
     return listed
+
+
+async def room_id(store: Store, room: str) -> RoomId:
+    """A room's number in storage."""
+    row = await store.find_room(room)
+    assert row is not None
+    return row.room_id
 
 
 async def walk(client: SimClient, t: str, **fields: object) -> list[list[dict[str, object]]]:

@@ -16,6 +16,7 @@ from tests.sim.harness import (
     both,
     items,
     open_sim,
+    room_id,
     virtual_time,
 )
 
@@ -199,9 +200,8 @@ async def test_a_ban_ends_all_at_once_and_says_why(codec: Codec) -> None:
         assert bob.bodies("tea") == []
         await trio.sleep(60.0)
         await bob.request("join", room="tea")
-        tea = await sim.store.find_room("tea")
-        assert tea is not None
-        (row,) = await sim.store.read_audit(tea.room_id, after=0, limit=9)
+        tea = await room_id(sim.store, "tea")
+        (row,) = await sim.store.read_audit(tea, after=0, limit=9)
         assert (row.action, row.actor, row.target, row.reason) == ("ban", ann.user_id, bob.user_id, "spam")
 
 

@@ -210,10 +210,21 @@ def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
         reply_to: int | None,
         thread: int | None,
         now_ms: int,
+        reviewed: bool,
+        exempt: bool,
     ) -> object:
         crash.strike()
         return order_message(
-            state, by=by, name=name, cid=cid, body=body, reply_to=reply_to, thread=thread, now_ms=now_ms
+            state,
+            by=by,
+            name=name,
+            cid=cid,
+            body=body,
+            reply_to=reply_to,
+            thread=thread,
+            now_ms=now_ms,
+            reviewed=reviewed,
+            exempt=exempt,
         )
 
     monkeypatch.setattr(RoomState, "order_message", broken)

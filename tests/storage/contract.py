@@ -21,6 +21,7 @@ from tests.storage.contract_changes import ChangeContract, StateContract
 from tests.storage.contract_governance import GovernanceContract
 from tests.storage.contract_log import AppendContract, MemberContract, ParkContract
 from tests.storage.contract_reads import ReadContract
+from tests.storage.contract_reviews import RemovedContract, ReportContract, RulesContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.rows import (
     AT_MS,
@@ -229,5 +230,8 @@ class StoreContract(
     RoomContract,
     AccountContract,
     SearchContract,
+    RulesContract,
+    ReportContract,
+    RemovedContract,
 ):
     """All of it."""

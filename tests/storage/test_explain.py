@@ -15,6 +15,7 @@ from storage import (
     history,
     messages,
     projections,
+    reviews,
     rooms,
     search,
     search_index,
@@ -81,6 +82,17 @@ INSERT INTO mentions (room_id, seq, user_id, author)
 SELECT room_id, seq, CASE WHEN seq % 9 = 0 THEN '' ELSE 'u_' || seq % 100 END, author
 FROM log WHERE kind = 'message' AND seq % 3 = 0;
 
+
+INSERT INTO automod_rules (room_id, version, at_ms, author, author_name, rules)
+SELECT i % 300 + 1, i / 300, 0, '', '', '' FROM generate_series(1, 9999) i;
+
+INSERT INTO reports
+    (room_id, seq, at_ms, changed_at_ms, kind, state, room, reporter, reporter_name, author, author_name,
+    reason, cid)
+SELECT i % 20 + 1, CASE WHEN i % 3 > 0 THEN i END, 0, 0, CASE WHEN i % 3 > 0 THEN 'person' ELSE 'held' END,
+    CASE WHEN i % 10 = 0 THEN 'open' ELSE 'resolved' END, '', 'u_' || i % 100, '', 'u_1', '', '', 'c' || i
+FROM generate_series(1, 20000) i;
+
 INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1, 3000) i;
 
 ANALYZE;
@@ -116,6 +128,17 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "audit.of_room": (audit.OF_ROOM, ["1", "5000", "50"]),
     "audit.of_all": (audit.OF_ALL, ["5000", "1", "5000", "50"]),
     "audit.chain": (audit.CHAIN, ["1", "5000", "50"]),
+    "reviews.read_rules": (reviews.READ_RULES, ["5"]),
+    "reviews.write_rules": (reviews.WRITE_RULES, ["5", "1", "0", "u_1", "", "[]"]),
+    "reviews.forget_rules": (reviews.FORGET_RULES, ["5", "3"]),
+    "reviews.find_filed": (reviews.FIND_FILED, [TWO, TWO, "{u_5,u_6}", "{u_1,u_1}", "{c5,c6}"]),
+    "reviews.find": (reviews.FIND_REPORT, ["5"]),
+    "reviews.all_of_room": (reviews.ALL_OF_ROOM, ["5", "100", "50"]),
+    "reviews.waiting_of_room": (reviews.WAITING_OF_ROOM, ["5", "100", "50"]),
+    "reviews.all_of_all": (reviews.ALL_OF_ALL, ["100", "50"]),
+    "reviews.waiting_of_all": (reviews.WAITING_OF_ALL, ["100", "50"]),
+    "reviews.move": (reviews.MOVE, ["5", "claimed", "u_1", "", "0", "f", "x", "y", "9"]),
+    "reviews.count_waiting": (reviews.COUNT_WAITING, [TWO, "1000"]),
     "rooms.find": (rooms.FIND_ROOM, ["room000100"]),
     "rooms.list": (rooms.LIST_ROOMS, ["room000100", "50"]),
     "rooms.list_all": (rooms.LIST_ALL_ROOMS, ["room000100", "50"]),

@@ -1,0 +1,293 @@
+"""Reports and held messages: filed by people, listed for moderators, claimed and closed by one of them."""
+
+from typing import Final, assert_never
+
+import trio
+
+from chat.cursors import from_cursor
+from chat.errors import ErrorCode, Refused
+from chat.message_desk import reply_fitting
+from chat.protocol import Envelope, Report, Reports, Resolve, check_no_nul, ok
+from chat.review_access import Inspect, ReviewServices, require_moderator, require_server_moderator
+from chat.room_messages import SendMessage
+from chat.room_rules import Rank
+from chat.room_state import KIND_MESSAGE
+from chat.session import Session
+from storage import Conflict
+from storage.model import RoomId
+from storage.review_model import WAITING, NewReport, ReportMove, ReportRow, ReportState
+
+RETRY_BUSY_S: Final = 0.25
+_CLOSING: Final[dict[str, ReportState]] = {
+    "resolve": "resolved",
+    "dismiss": "dismissed",
+    "reject": "rejected",
+}
+
+
+class HeldAuthor:
+    """Stands for the author of a held message when a moderator lets it in: the room's answer comes here.
+
+    Args:
+        row: the message.
+    """
+
+    def __init__(self, row: ReportRow) -> None:
+        self.user_id = row.author
+        self.name = row.author_name
+        self._answered = trio.Event()
+        self._answer: Envelope | Refused = {}
+
+    def reply(self, envelope: Envelope) -> None:
+        """The message is stored."""
+        self._answer = envelope
+        self._answered.set()
+
+    def refuse(self, refused: Refused) -> None:
+        """The room does not take it."""
+        self._answer = refused
+        self._answered.set()
+
+    async def wait(self) -> Envelope:
+        """The `ok` of the message; the caller bounds the time.
+
+        Raises:
+            Refused: the room does not take it.
+        """
+        await self._answered.wait()
+        if isinstance(self._answer, Refused):
+            # It answers another request than the author's.
+            self._answer.request_id = None
+            raise self._answer
+        return self._answer
+
+
+class ReportDesk:
+    """Finishes the requests about reports, for every session.
+
+    Args:
+        services: what it needs.
+        inspect: what a room says of itself to a user.
+    """
+
+    def __init__(self, services: ReviewServices, inspect: Inspect) -> None:
+        self._services = services
+        self._inspect = inspect
+
+    async def finish(self, session: Session, request: Report | Reports | Resolve) -> None:
+        """Do what is asked, and answer it.
+
+        Raises:
+            Refused: to be answered.
+        """
+        match request:
+            case Report():
+                await self._report(session, request)
+            case Reports():
+                await self._reports(session, request)
+            case Resolve():
+                await self._resolve(session, request)
+            case _:
+                assert_never(request)
+
+    async def _report(self, session: Session, request: Report) -> None:
+        services = self._services
+        check_no_nul(request.id, reason=request.reason)
+        if services.limit is not None:
+            wait_s = services.limit.take(session.user_id, session.services.clock())
+            if wait_s:
+                raise Refused(ErrorCode.RATE_LIMITED, "too many reports", retry_after_s=wait_s)
+        info = await self._inspect(request.room, session.user_id)
+        room_id = info.row.room_id
+        page = await services.store.history(room_id, around=request.seq, limit=1)
+        message = next((item for item in page.items if item.seq == request.seq), None)
+        if message is None and page.durable_seq < request.seq <= info.head_seq:
+            raise Refused(ErrorCode.BUSY, "the message is not stored yet", retry_after_s=RETRY_BUSY_S)
+        if message is None or message.kind != KIND_MESSAGE or message.body is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no message at seq {request.seq}", field="seq")
+        report = NewReport(
+            room_id=room_id,
+            room=request.room,
+            kind="person",
+            seq=request.seq,
+            reporter=session.user_id,
+            reporter_name=session.name,
+            author=message.by,
+            author_name=message.name,
+            reason=request.reason,
+            rule=None,
+            at_ms=services.now_ms(),
+        )
+        try:
+            (filed,) = await services.store.file_reports([report])
+        except Conflict:
+            text = "an earlier report was closed just now"
+            raise Refused(ErrorCode.BUSY, text, retry_after_s=RETRY_BUSY_S) from None
+        session.reply(ok(request.id, report=filed.report, state=filed.state))
+        if filed.is_new:
+            await self._tell_staff(request.room, room_id)
+
+    async def _reports(self, session: Session, request: Reports) -> None:
+        room_id = None
+        if request.room is None:
+            require_server_moderator(session)
+        else:
+            moderated = await require_moderator(
+                self._services, self._inspect, session, request.room, "review"
+            )
+            room_id = moderated.row.room_id
+        scope = request.room or "*"
+        after = 0
+        if request.cursor is not None:
+            where, _, number = from_cursor(request.cursor).partition("#")
+            if where != scope or not (number.isascii() and number.isdecimal() and len(number) <= 16):  # noqa: PLR2004
+                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+            after = int(number)
+        limit = min(request.limit, self._services.page_max)
+        rows = await self._services.store.list_reports(
+            room_id=room_id, waiting=request.state == "waiting", after=after, limit=limit + 1
+        )
+        page = rows[:limit]
+        await reply_fitting(
+            session,
+            ok(request.id, room=request.room),
+            [session.encode(as_item(row)) for row in page],
+            is_last=len(rows) <= limit,
+            cursor_after=lambda last: f"{scope}#{page[last].report}",
+        )
+
+    async def _resolve(self, session: Session, request: Resolve) -> None:
+        check_no_nul(request.id, note=request.note, audit=request.audit)
+        row = await self._services.store.find_report(request.report)
+        if row is None:
+            raise _no_report()
+        try:
+            rank = (await require_moderator(self._services, self._inspect, session, row.room, "review")).rank
+        except Refused as refused:
+            if refused.code.temporary:
+                raise
+            # Who has no say there does not learn what there is.
+            raise _no_report() from None
+        if (row.kind == "held") != (request.action in {"approve", "reject"}) and request.action not in {
+            "claim",
+            "release",
+        }:
+            text = "a held message is approved or rejected, a report is resolved or dismissed"
+            raise Refused(ErrorCode.BAD_REQUEST, text, field="action")
+        if request.action == "approve":
+            moved = await self._approve(session, request)
+        elif request.action == "release":
+            # Whoever ranks above moderators takes a report from one who has gone.
+            moved = await self._move(session, request, "open", forced=rank >= Rank.OWNER)
+        else:
+            moved = await self._move(session, request, _CLOSING.get(request.action, "claimed"))
+        session.reply(ok(request.id, report=moved.report, state=moved.state, seq=moved.seq))
+        self._tell_sides(moved)
+        await self._tell_staff(moved.room, moved.room_id)
+
+    async def _approve(self, session: Session, request: Resolve) -> ReportRow:
+        """Claim a held message, so that nobody rejects it meanwhile; let it into the room; then close it.
+
+        Raises:
+            Refused: somebody else has it, or the room does not take it: then it stays claimed.
+        """
+        row = await self._move(session, request, "claimed")
+        if row.cid is None or row.body is None:
+            raise AssertionError("a held message without its text")
+        author = HeldAuthor(row)
+        message = SendMessage(author, 0, row.cid, row.body, row.reply_to, row.thread, reviewed=True)
+        session.tell_room(row.room, message, control=True)
+        answer = await author.wait()
+        seq = answer["seq"]
+        return await self._move(session, request, "approved", seq=seq if isinstance(seq, int) else None)
+
+    async def _move(
+        self,
+        session: Session,
+        request: Resolve,
+        to: ReportState,
+        *,
+        forced: bool = False,
+        seq: int | None = None,
+    ) -> ReportRow:
+        services = self._services
+        closes = to not in WAITING
+        move = ReportMove(
+            report=request.report,
+            to=to,
+            by=session.user_id,
+            by_name=session.name,
+            at_ms=services.now_ms(),
+            forced=forced,
+            note=request.note if closes else None,
+            audit=request.audit if closes else None,
+            seq=seq,
+        )
+        moved = await services.store.move_report(move)
+        if moved is not None:
+            return moved
+        row = await services.store.find_report(request.report)
+        if row is None:
+            raise _no_report()
+        who = "nobody has it" if row.holder is None else f"by {row.holder_name}"
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"the report is {row.state}, {who}",
+            current={"state": row.state, "holder": row.holder, "name": row.holder_name},
+        )
+
+    # -- telling ---------------------------------------------------------------------------------------
+
+    async def _tell_staff(self, room: str, room_id: RoomId) -> None:
+        count = (await self._services.store.count_waiting([room_id])).get(room_id, 0)
+        self._services.tell_staff(room, count)
+
+    def _tell_sides(self, row: ReportRow) -> None:
+        """Tell who brought it, or whose message was held, what has become of it."""
+        concerned = row.author if row.kind == "held" else row.reporter
+        envelope: dict[str, object] = {
+            "t": "report",
+            "report": row.report,
+            "room": row.room,
+            "state": row.state,
+        }
+        if row.seq is not None:
+            envelope["seq"] = row.seq
+        if row.cid is not None:
+            envelope["cid"] = row.cid
+        for session in self._services.sessions_of(concerned) if concerned else ():
+            session.reply(envelope)
+
+
+def as_item(row: ReportRow) -> Envelope:
+    """A report as moderators see it; what does not apply is left out."""
+    fields: dict[str, object] = {
+        "report": row.report,
+        "room": row.room,
+        "kind": row.kind,
+        "state": row.state,
+        "at": row.at_ms,
+        "changed": row.changed_at_ms,
+        "by": row.reporter,
+        "name": row.reporter_name,
+        "author": row.author,
+        "author_name": row.author_name,
+        "reason": row.reason,
+    }
+    optional = {
+        "seq": row.seq,
+        "rule": row.rule,
+        "cid": row.cid,
+        "body": row.body,
+        "reply_to": row.reply_to,
+        "thread": row.thread,
+        "holder": row.holder,
+        "holder_name": row.holder_name,
+        "note": row.note,
+        "audit": row.audit,
+    }
+    return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def _no_report() -> Refused:
+    return Refused(ErrorCode.NOT_FOUND, "there is no such report", field="report")

@@ -1,0 +1,210 @@
+"""What people bring before moderators: filed, listed, claimed by one, closed, and both sides told."""
+
+import trio
+
+from chat.codec import MSGPACK, Codec
+from chat.config import Config
+from chat.tokens import create_token
+from storage import Conflict
+from storage.memory import MemoryStore
+from storage.testing import Fault
+from tests.sim.harness import BEGIN_MS, Sim, SimClient, both, items, open_sim, virtual_time, walk
+
+
+async def a_message(sim: Sim, codec: Codec = MSGPACK) -> tuple[SimClient, SimClient, SimClient]:
+    """A room's owner, a member who reports, and an author whose message is at seq 1."""
+    ann, bob, eve = await sim.join("tea", "ann", "bob", "eve", codec=codec)
+    await eve.request("send", room="tea", cid="1", body="spam")
+    return ann, bob, eve
+
+
+async def second_moderator(owner: SimClient, client: SimClient) -> None:
+    """Have a member moderate as well."""
+    await owner.request("mod", room="tea", action="role", target=client.user_id, role="moderator")
+
+
+@virtual_time
+@both
+async def test_a_report_goes_its_way(codec: Codec) -> None:
+    """From who reports to who moderates, and back."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim, codec)
+
+        filed = await bob.request("report", room="tea", seq=1, reason="it is spam")
+
+        assert (filed["report"], filed["state"]) == (1, "open")
+        assert (await ann.expect("reports", room="tea"))["open"] == 1
+        (item,) = items(await ann.request("reports", room="tea"))
+        assert item == {
+            "report": 1,
+            "room": "tea",
+            "kind": "person",
+            "state": "open",
+            "seq": 1,
+            "by": bob.user_id,
+            "name": "bob",
+            "author": eve.user_id,
+            "author_name": "eve",
+            "reason": "it is spam",
+            "at": item["at"],
+            "changed": item["at"],
+        }
+        claimed = await ann.request("resolve", report=1, action="claim")
+        assert claimed["state"] == "claimed"
+        assert (await bob.expect("report", report=1))["state"] == "claimed"
+        banned = await ann.request("mod", room="tea", action="ban", target=eve.user_id)
+        await ann.request("resolve", report=1, action="resolve", note="banned", audit=banned["audit"])
+        told = await bob.expect("report", report=1)
+        assert told == {"t": "report", "report": 1, "room": "tea", "state": "resolved", "seq": 1}
+        assert (await ann.expect("reports", room="tea", open=0))["t"] == "reports"
+        assert items(await ann.request("reports", room="tea")) == []
+        (closed,) = items(await ann.request("reports", room="tea", state="all"))
+        assert (closed["note"], closed["audit"], closed["holder_name"]) == ("banned", banned["audit"], "ann")
+        assert not eve.heard("report")
+        assert not eve.heard("reports")
+
+
+@virtual_time
+async def test_of_two_who_claim_at_once_one_wins() -> None:
+    """The other hears who has it, and may do nothing with it until it is given back."""
+    async with open_sim() as sim:
+        ann, bob, _ = await a_message(sim)
+        await second_moderator(ann, bob)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        asked = [(client, await client.send("resolve", report=1, action="claim")) for client in (ann, bob)]
+        answers = [(client, await client.answer(number)) for client, number in asked]
+        winner, loser = sorted(answers, key=lambda answer: answer[1]["t"] == "error")
+
+        assert winner[1]["state"] == "claimed"
+        assert (loser[1]["code"], loser[1]["state"]) == ("conflict", "claimed")
+        assert loser[1]["holder"] == winner[0].user_id
+        for action in ("claim", "dismiss", "resolve"):
+            refused = await loser[0].refused("resolve", report=1, action=action)
+            assert refused["code"] == "conflict"
+        await winner[0].request("resolve", report=1, action="release")
+        dismissed = await loser[0].request("resolve", report=1, action="dismiss")
+        assert dismissed["state"] == "dismissed"
+
+
+@virtual_time
+async def test_an_owner_takes_a_report_from_a_moderator() -> None:
+    """Who has gone does not keep it for ever; another moderator cannot."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        await second_moderator(ann, bob)
+        await second_moderator(ann, eve)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        await bob.request("resolve", report=1, action="claim")
+        assert (await eve.refused("resolve", report=1, action="release"))["code"] == "conflict"
+        assert (await ann.request("resolve", report=1, action="release"))["state"] == "open"
+
+
+@virtual_time
+async def test_one_report_of_a_user_and_message_waits() -> None:
+    """The second is the first; another's is another."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        first = await bob.request("report", room="tea", seq=1, reason="spam")
+        again = await bob.request("report", room="tea", seq=1, reason="really")
+        other = await eve.request("report", room="tea", seq=1, reason="my fault")
+        assert (again["report"], other["report"]) == (first["report"], 2)
+        assert len(items(await ann.request("reports", room="tea"))) == 2
+
+
+@virtual_time
+async def test_what_is_no_message_is_not_reported() -> None:
+    """Neither a seq that is not there nor another event, nor what was deleted."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        await eve.request("delete", room="tea", seq=1)
+        for seq in (0, 1, 2, 99):
+            refused = await bob.refused("report", room="tea", seq=seq, reason="spam")
+            assert (refused["code"], refused["field"]) == ("not_found", "seq")
+        await ann.request("create", room="den", kind="private")
+        assert (await bob.refused("report", room="den", seq=1, reason="x"))["code"] == "room_not_found"
+        assert (await bob.refused("report", room="tea", seq=1, reason="a\0"))["field"] == "reason"
+
+
+@virtual_time
+async def test_reports_are_limited_by_rate() -> None:
+    """Of a user, wherever they go."""
+    async with open_sim(Config(report_per_s=0.1, report_burst=2)) as sim:
+        _, bob, _ = await a_message(sim)
+        for _ in range(2):
+            await bob.request("report", room="tea", seq=1, reason="spam")
+        refused = await bob.refused("report", room="tea", seq=1, reason="spam")
+        assert (refused["code"], refused["retry_after"]) == ("rate_limited", 10.0)
+        await trio.sleep(10.0)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+
+
+@virtual_time
+async def test_only_moderators_look_at_reports() -> None:
+    """Others do not learn which there are, not even their own's number."""
+    async with open_sim() as sim:
+        _, bob, _ = await a_message(sim)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        assert (await bob.refused("reports", room="tea"))["code"] == "forbidden"
+        assert (await bob.refused("reports"))["code"] == "forbidden"
+        for number in (1, 7):
+            refused = await bob.refused("resolve", report=number, action="claim")
+            assert (refused["code"], refused["field"]) == ("not_found", "report")
+
+
+@virtual_time
+async def test_reports_have_pages() -> None:
+    """The oldest first; of the room that was asked for."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        for number in range(2, 5):
+            await eve.request("send", room="tea", cid=str(number), body="spam")
+        for seq in range(1, 5):
+            await bob.request("report", room="tea", seq=seq, reason="spam")
+        pages = await walk(ann, "reports", room="tea", limit=3)
+        assert [[item["seq"] for item in page] for page in pages] == [[1, 2, 3], [4]]
+        await ann.request("create", room="other")
+        cursor = (await ann.request("reports", room="tea", limit=1))["next"]
+        assert (await ann.refused("reports", room="other", cursor=cursor))["code"] == "bad_cursor"
+
+
+@virtual_time
+async def test_the_servers_moderators_look_into_every_room() -> None:
+    """Also where they are no members; and over all rooms together."""
+    store = MemoryStore()
+    issued = await create_token(
+        store,
+        name="Mo",
+        role="moderator",
+        now_ms=BEGIN_MS,
+        random_bytes=lambda size: b"m" * size,
+        expires_at_ms=None,
+    )
+    async with open_sim(store=store) as sim:
+        ann, bob, _ = await a_message(sim)
+        await ann.request("create", room="den", kind="private")
+        await ann.request("invite", room="den", user=bob.user_id)
+        await ann.request("send", room="den", cid="1", body="rude")
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        await bob.request("report", room="den", seq=2, reason="rude")
+        mo = await sim.enter(issued.token)
+        assert [item["room"] for item in items(await mo.request("reports"))] == ["tea", "den"]
+        assert [item["room"] for item in items(await mo.request("reports", room="den"))] == ["den"]
+        assert (await mo.request("resolve", report=2, action="resolve"))["state"] == "resolved"
+        assert (await mo.refused("resolve", report=1, action="approve"))["field"] == "action"
+        assert (await mo.refused("reports", room="nowhere"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_a_report_waits_for_the_message_to_be_stored() -> None:
+    """Who is quicker than the database is told to come again; so is who meets a closing report."""
+    async with open_sim() as sim:
+        _, bob, eve = await a_message(sim)
+        sim.faults["append"] = Fault(before_s=2.0)
+        await eve.send("send", room="tea", cid="2", body="slow")
+        await bob.expect("event", seq=2)
+        assert (await bob.refused("report", room="tea", seq=2, reason="spam"))["code"] == "busy"
+        await trio.sleep(3.0)
+        sim.faults["file_reports"] = Fault(refusal=Conflict("closed"))
+        assert (await bob.refused("report", room="tea", seq=2, reason="spam"))["code"] == "busy"
+        sim.faults.clear()
+        assert (await bob.request("report", room="tea", seq=2, reason="spam"))["state"] == "open"
