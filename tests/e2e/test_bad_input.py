@@ -48,7 +48,7 @@ BAD_ROOM_NAMES: Final = {
     "null": None,
     "true": True,
 }
-OUTSIDERS: Final = {
+OUTSIDERS: Final[dict[str, dict[str, object]]] = {
     "subscribe": {},
     "join": {},
     "send": {"cid": "c", "body": "b"},
