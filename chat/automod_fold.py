@@ -96,7 +96,7 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _SIGN: Final = re.compile(r"[0-9@$!|€+]")
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _DRAWN_OUT: Final = re.compile(r"([^\W\d_])\1\1")
-_RUN: Final = re.compile(r"([^\W\d_])\1+")
+_DOUBLED: Final = re.compile(r"([^\W\d_])(?=\1)")
 _TRIPLES: Final = tuple(letter * 3 for letter in _LETTERS)
 _SIGNS: Final = "013456789@$!|€+"
 _AS_I: Final = str.maketrans(_SIGNS, "oieasgtbgasiiet")
@@ -115,7 +115,7 @@ def words(folded: str) -> list[str]:
 
 def squeeze(text: str) -> str:
     """A text with every letter once where it stands several times in a row."""
-    return _RUN.sub(r"\1", text)
+    return _DOUBLED.sub("", text)
 
 
 def spellings(folded: str) -> Iterator[tuple[list[str], bool]]:
@@ -141,9 +141,11 @@ def spellings(folded: str) -> Iterator[tuple[list[str], bool]]:
 
 def _squeezed(reading: Sequence[str], known: dict[str, str]) -> list[str]:
     """The same with those words shortened that are drawn out."""
-    for word in dict.fromkeys(reading):
-        if word not in known:
-            known[word] = squeeze(word) if _DRAWN_OUT.search(word) else word
+    fresh = [word for word in dict.fromkeys(reading) if word not in known]
+    known.update(zip(fresh, fresh, strict=True))
+    drawn_out = [word for word in fresh if _DRAWN_OUT.search(word)]
+    # All at once: a call costs more than a word.
+    known.update(zip(drawn_out, squeeze(" ".join(drawn_out)).split(), strict=True))
     return [known[word] for word in reading]
 
 
