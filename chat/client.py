@@ -21,7 +21,6 @@ import trio
 import trio_websocket
 
 from chat.backoff import Backoff
-from chat.client_changes import ClientChanges
 from chat.client_errors import (
     ClientClosed,
     ClientError,
@@ -33,6 +32,7 @@ from chat.client_errors import (
     ServerMisbehaved,
 )
 from chat.client_feed import Connected, Disconnected, Ended, Feed, Update
+from chat.client_governing import ClientGoverning
 from chat.client_options import (
     DEFAULT_OPTIONS,
     ClientOptions,
@@ -87,7 +87,7 @@ class _End:
     welcomed_at_s: float | None = None
 
 
-class Client(ClientChanges):
+class Client(ClientGoverning):
     """One user's connection to a server, over as many sockets as it takes. Made by `open_client`.
 
     Attributes:

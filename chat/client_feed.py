@@ -30,7 +30,7 @@ class Disconnected(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something outside the log: typing, presence, read, pressure, pong, bye. May be lost."""
+    """Something outside of the rooms that are followed, by its `t` (docs/protocol.md 4). May be lost."""
 
     envelope: Envelope
 

@@ -65,6 +65,7 @@ class ClientRequests(ABC):
     """
 
     __slots__ = (
+        "_quiet_until_s",
         "_rng",
         "_session",
         "_timeout_s",
@@ -74,6 +75,7 @@ class ClientRequests(ABC):
         self._session = session
         self._rng = rng
         self._timeout_s = timeout_s
+        self._quiet_until_s: dict[str, float] = {}
 
     @abstractmethod
     async def _wait(self, event: trio.Event, timeout_s: float) -> bool:
@@ -233,7 +235,7 @@ class ClientRequests(ABC):
         self,
         room: str,
         *,
-        kind: Literal["public", "private", "direct"] = "public",
+        kind: Literal["public", "private"] = "public",
         topic: str = "",
         slow_s: float = 0.0,
         strict: bool = False,
@@ -420,5 +422,20 @@ class ClientRequests(ABC):
         return await self.request("read", room=room, seq=seq, timeout_s=timeout_s)
 
     async def typing(self, room: str, *, stop: bool = False) -> Envelope:
-        """Say that one is typing, or has stopped."""
-        return await self.request("typing", room=room, stop=stop)
+        """Say that one is typing, or has stopped.
+
+        Where the room shows no typing, the server says for how long (`quiet`, seconds); until then nothing is
+        sent, and the answer is what it said.
+        """
+        now_s = trio.current_time()
+        until_s = self._quiet_until_s.get(room, 0.0)
+        if now_s < until_s:
+            return {"t": "ok", "quiet": until_s - now_s}
+        answer = await self.request("typing", room=room, stop=stop)
+        self._quiet_until_s.pop(room, None)
+        quiet_s = answer.get("quiet")
+        if isinstance(quiet_s, int | float):
+            for over in [each for each, end_s in self._quiet_until_s.items() if end_s <= now_s]:
+                del self._quiet_until_s[over]
+            self._quiet_until_s[room] = now_s + quiet_s
+        return answer

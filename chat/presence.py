@@ -278,7 +278,9 @@ class Presence(Actor[PresenceMessage]):
                 )
         self._forget_quiet(message.room)
         if message.request_id is not None:
-            peer.reply(ok(message.request_id))
+            limits = self._services.typing_limits
+            is_told = self._watchers_of(message.room) <= limits.watchers_max
+            peer.reply(ok(message.request_id, **({} if is_told else {"quiet": limits.quiet_s})))
 
     def _forget_quiet(self, room: str) -> None:
         if not self._typing.is_active(room):

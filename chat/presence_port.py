@@ -128,15 +128,15 @@ class PresencePort:
     def typing(self, peer: Peer, request_id: int | None, room: str, *, stop: bool) -> None:
         """`typing`, from a session that is subscribed to the room; presence answers.
 
-        Where too many would have to be told it is answered here: a thousand who type in a large room cost the
-        actor nothing.
+        Where too many would have to be told it is answered here, with the time for which no notice is wanted:
+        a thousand who type in a large room cost the actor nothing, and little where their clients listen.
         """
         services = self._services
         if room not in services.typing_rooms:
             topic = services.topics.get(room)
             if topic is not None and len(topic) > services.typing_limits.watchers_max:
                 if request_id is not None:
-                    peer.reply(ok(request_id))
+                    peer.reply(ok(request_id, quiet=services.typing_limits.quiet_s))
                 return
         self._ask(Typing(peer=peer, request_id=request_id, room=room, stop=stop))
         if not stop:

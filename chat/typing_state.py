@@ -25,11 +25,13 @@ class TypingLimits:
         expire_s: seconds after which a typist who said no more has stopped; twice what clients wait between
             two notices, so that one may be lost.
         watchers_max: subscribers above which a room shows no typing.
+        quiet_s: for which such a room wants no notice: then it may have become smaller.
     """
 
     interval_s: float = 0.5
     expire_s: float = 6.0
     watchers_max: int = 100
+    quiet_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse limits that make no sense.

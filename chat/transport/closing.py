@@ -27,8 +27,13 @@ async def close_websocket(
         reason: At most 123 bytes of UTF-8; longer ones are cut.
     """
     stream.discard_messages()
+    # By us, and before trio-websocket says the same, which then goes nowhere: where the peer closes at that
+    # very moment, its reader closes the stream before its close frame was sent.
+    stream.send_close(build_close(code, reason or ""))
     with trio.move_on_after(CLOSE_HANDSHAKE_TIMEOUT_S, shield=True):
         await ws.aclose(code, reason)
+        # Where the peer was first, its reader is still answering: a reset would overtake the answer.
+        await stream.wait_ended()
     stream.abort()
 
 

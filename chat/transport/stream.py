@@ -52,6 +52,7 @@ class ConnectionStream(trio.abc.Stream):
     __slots__ = (
         "_aborted",
         "_cause",
+        "_ended",
         "_error",
         "_flusher",
         "_head",
@@ -64,6 +65,7 @@ class ConnectionStream(trio.abc.Stream):
         "_poller",
         "_reader",
         "_ready",
+        "_said_close",
         "_shaken",
         "_socket",
         "_upgraded",
@@ -100,6 +102,8 @@ class ConnectionStream(trio.abc.Stream):
         self._aborted = False
         self._cause: CloseCause | None = None
         self._error: Exception | None = None
+        self._ended: trio.Event | None = None
+        self._said_close = False
         self._on_closed: Callable[[CloseCause], None] | None = None
         self._on_overflow: Callable[[], None] | None = None
         self.outbox = outbox
@@ -148,6 +152,15 @@ class ConnectionStream(trio.abc.Stream):
         self._on_closed = callback
         if self._cause is not None:
             self._tell_closed(self._cause)
+
+    async def wait_ended(self) -> None:
+        """Wait until either side has ended the connection; what is queued may still be on its way."""
+        if self._cause is None:
+            if self._ended is None:
+                self._ended = trio.Event()
+            await self._ended.wait()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def on_overflow(self, callback: Callable[[], None]) -> None:
         """Have `callback()` called once when the peer is too slow, from the flusher's task.
@@ -240,7 +253,10 @@ class ConnectionStream(trio.abc.Stream):
         self._shaken = True
 
     def send_close(self, frame: bytes) -> None:
-        """Have a close frame leave behind all that is queued, and nothing behind it; while open."""
+        """Have a close frame leave behind all that is queued, and nothing behind it; once, while open."""
+        if self._said_close:
+            return
+        self._said_close = True
         self.outbox.push_control(frame)
         self.outbox.seal()
         self._flusher.flush_now(self.outbox)
@@ -305,7 +321,7 @@ class ConnectionStream(trio.abc.Stream):
         """Send through the outbox, behind what is queued; return when the wire has taken it all.
 
         Not bounded by the outbox's limit: the caller waits. After a close frame nothing more is
-        queued.
+        queued; what comes then goes nowhere.
 
         Raises:
             trio.BrokenResourceError: The connection broke, or the peer took nothing for the
@@ -321,11 +337,12 @@ class ConnectionStream(trio.abc.Stream):
             self._answered(data)
             await trio.lowlevel.checkpoint()
             return
-        if data:
+        if data and not self._said_close:
             self.outbox.push_control(data)
             if not self._upgraded:
                 self._answered(data)
             elif is_close_frame(data):
+                self._said_close = True
                 self.outbox.seal()
             self._flusher.flush_now(self.outbox)
         await self.outbox.wait_sent()
@@ -561,6 +578,8 @@ class ConnectionStream(trio.abc.Stream):
         self._unpoll()
         if self._cause is None:
             self._cause = cause
+            if self._ended is not None:
+                self._ended.set()
             self._intake.discard()
             self._tell_closed(cause)
         self._wake()

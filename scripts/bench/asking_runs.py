@@ -124,7 +124,7 @@ class AskingRuns:
         )
 
     async def _typing(self, encoding: str) -> None:
-        for whole in (budgets.TYPING, budgets.TYPING_TOLD):
+        for whole in (budgets.TYPING, budgets.TYPING_DEAF, budgets.TYPING_TOLD):
             workload = self._fitting(whole)
             print(f"  {workload.title}", flush=True)
 
@@ -134,7 +134,7 @@ class AskingRuns:
             idle = await self._idle(workload, encoding, users)
             measured = await self._run(workload, encoding, users)
             self._tell(
-                f"{workload.name} {encoding} {workload.connections}",
+                f"{workload.name} {encoding} {workload.connections} {workload.rate:.0f}",
                 typing_lines(encoding, measured, idle, is_judged=whole is budgets.TYPING),
                 [measured],
             )

@@ -12,10 +12,13 @@ from scripts.bench.budgets import (
     ASKING,
     EDIT,
     FANOUT,
+    FLOOD,
     HISTORY,
     LADDER,
+    MODERATING,
     PAIRS,
     PRESENCE,
+    PURGED,
     SEARCH,
     START,
     TYPING,
@@ -48,6 +51,8 @@ from scripts.bench.lines import (
 )
 from scripts.bench.machine import favour
 from scripts.bench.measured import Measured
+from scripts.bench.moderating import ModeratingRuns
+from scripts.bench.moderating_lines import flood_lines, purge_lines
 from scripts.bench.options import Options
 from scripts.bench.process import BenchError
 from scripts.bench.report import render_doubts, render_line
@@ -115,6 +120,10 @@ class Bench:
             if name in self._options.names:
                 for encoding in self._options.encodings:
                     await self._asking(name, encoding)
+        for name in MODERATING:
+            if name in self._options.names:
+                for encoding in self._options.encodings:
+                    await self._moderating(name, encoding)
         if HISTORY in self._options.names:
             await self._history()
         if SEARCH in self._options.names:
@@ -218,6 +227,29 @@ class Bench:
             await runs.case(name)(encoding)
         except BenchError as error:
             self._fail(f"{name} {encoding}", error)
+
+    async def _moderating(self, name: str, encoding: str) -> None:
+        titles = {workload.name: workload.title for workload in (FLOOD, PURGED)}
+        print(f"\n{titles[name]}, {encoding}", flush=True)
+        runs = ModeratingRuns(
+            self._client,
+            self._dsn,
+            cores=self._options.cores,
+            seconds=self._options.seconds,
+            before_run=self._favour,
+        )
+        try:
+            if name == FLOOD.name:
+                measured, moderated = await runs.flood(encoding)
+                lines = flood_lines(encoding, measured, moderated)
+            else:
+                alone, measured, purged = await runs.purge(encoding)
+                self._tell(f"{name} {encoding} alone", (), alone)
+                lines = purge_lines(encoding, alone, measured, purged)
+        except BenchError as error:
+            self._fail(f"{name} {encoding}", error)
+        else:
+            self._tell(f"{name} {encoding}", lines, measured)
 
     def _tell_asking(self, name: str, lines: Sequence[Line], measured: Sequence[Measured]) -> None:
         for number, run in enumerate(measured):

@@ -75,7 +75,16 @@ PRESENCE: Final = Workload(
 PRESENCE_WATCHERS: Final = 200
 TYPING: Final = Workload(
     name="typing",
-    title="typing: 1,000 users of one room, each a notice in 3 s (nobody is told above 100)",
+    title="typing: 1,000 users of one room; above 100 nobody is told, so each sends a notice in 60 s",
+    rooms=1,
+    per_room=1_000,
+    rate=1_000 / 60,
+    settle_s=2.0,
+    scale=2.0,
+)
+TYPING_DEAF: Final = Workload(
+    name="typing",
+    title="typing: 1,000 users of one room, whose clients send a notice in 3 s whatever they are told",
     rooms=1,
     per_room=1_000,
     rate=1_000 / 3,
@@ -112,12 +121,28 @@ WELCOME: Final = Workload(
 WELCOME_ROOMS: Final = 200
 WELCOME_USERS: Final = 30
 """A user has ten sessions at most."""
+FLOOD: Final = Workload(
+    name="flood",
+    title="moderation: a room of 50 that gets 5,000 messages a second, in which somebody is muted",
+    rooms=1,
+    per_room=50,
+    rate=5_000,
+)
+PURGED: Final = Workload(
+    name="purge",
+    title="a purge of a large room beside 100 rooms of 10, 1,000 sends/s",
+    rooms=100,
+    per_room=10,
+    rate=1_000,
+)
+PURGED_ROWS: Final = 100_000
 HISTORY: Final = "history"
 SEARCH: Final = "search"
 START: Final = "start"
 ASKING: Final = (PRESENCE.name, TYPING.name, EDIT.name, WELCOME.name)
 """Workloads of requests that are no messages, or not only."""
-NAMES: Final = (*(workload.name for workload in WORKLOADS), *ASKING, HISTORY, SEARCH, START)
+MODERATING: Final = (FLOOD.name, PURGED.name)
+NAMES: Final = (*(workload.name for workload in WORKLOADS), *ASKING, *MODERATING, HISTORY, SEARCH, START)
 HISTORY_ROWS: Final = 1_000_000
 """Messages in the room whose history is read, and in all rooms that are searched."""
 LADDER: Final = (0.75, 0.5, 0.35, 0.25)
@@ -151,6 +176,8 @@ DIFFS_A_WATCHER: Final = Budget(limit=1)
 TYPING_CORE: Final = Budget(limit=1)
 EDIT_TO_SEND: Final = Budget(limit=1)
 WELCOME_P99_MS: Final = Budget(limit=20)
+MUTE_MS: Final = Budget(limit=100)
+PURGE_GROWTH: Final = Budget(limit=2)
 WELCOME_QUERIES: Final = Budget(limit=2)
 
 

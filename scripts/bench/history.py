@@ -52,6 +52,13 @@ class HistoryTimes:
     round_trip_ms: Sequence[float]
 
 
+async def fill_room(tx: Tx, room: str, rows: int) -> int:
+    """Make a room of so many messages; its number."""
+    room_id = await tx.fetchval_as(int, _FILL, room, _BODY, rows)
+    await tx.execute("ANALYZE log")
+    return room_id
+
+
 async def measure_history(dsn: str, *, rows: int, pages: int, rng: Random) -> HistoryTimes:
     """Fill a room and read pages at random places of it: before, after and around a seq in turn.
 
@@ -66,9 +73,7 @@ async def measure_history(dsn: str, *, rows: int, pages: int, rng: Random) -> Hi
         store = PostgresStore(database, read_timeout_s=_QUERY_S)
 
         async def fill(tx: Tx) -> int:
-            room_id = await tx.fetchval_as(int, _FILL, _ROOM, _BODY, rows)
-            await tx.execute("ANALYZE log")
-            return room_id
+            return await fill_room(tx, _ROOM, rows)
 
         room_id = RoomId(await database.run(fill, timeout_s=_FILL_S))
         places = [rng.randint(PAGE + 1, rows) for _ in range(pages)]

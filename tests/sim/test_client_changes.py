@@ -110,3 +110,22 @@ async def test_a_change_whose_answer_is_lost_is_made_once(
                 line.cut()
             assert [(answer["seq"], answer["dup"]) for answer in answers] == [(2, True)]
             assert (await ann.room("tea"))["head"] == 2
+
+
+@both
+@virtual_time
+async def test_no_notice_of_typing_is_sent_that_nobody_is_told(encoding: Encoding) -> None:
+    """A large room says for how long it wants none; then the client asks again."""
+    async with open_sim(FAST) as sim, in_the_room(Line(sim), encoding) as ann:
+        assert "quiet" not in await ann.typing("tea")
+        await ann.typing("tea", stop=True)
+        await sim.join("tea", *(f"guest {number}" for number in range(100)))
+        before = sim.node.metrics.counts.frames_in
+        assert (await ann.typing("tea"))["quiet"] == 60.0
+        assert sim.node.metrics.counts.frames_in == before + 1
+        await trio.sleep(59.0)
+        assert (await ann.typing("tea"))["quiet"] == 1.0
+        assert sim.node.metrics.counts.frames_in == before + 1
+        await trio.sleep(1.0)
+        assert (await ann.typing("tea"))["quiet"] == 60.0
+        assert sim.node.metrics.counts.frames_in == before + 2
