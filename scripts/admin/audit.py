@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -58,7 +58,14 @@ def export_audit(
     """Copy the audit into a file; one that was begun and not ended leaves nothing behind."""
 
     async def work(connection: Connection) -> int:
-        rows, _ = await _rows(connection, room, EXPORT_MAX)
+        with open_progress() as progress:
+            task = progress.add_task("rows read: 0", total=None)
+            rows, _ = await _rows(
+                connection,
+                room,
+                EXPORT_MAX,
+                lambda rows: progress.update(task, description=f"rows read: {rows}"),
+            )
         _write_whole(file, rows)
         told = {"file": str(file), "rows": len(rows)}
         connection.out.value(told, f"wrote {len(rows)} rows to {file}")
@@ -115,9 +122,11 @@ def open_progress() -> Progress:
     )
 
 
-async def _rows(connection: Connection, room: str | None, limit: int) -> tuple[list[Envelope], bool]:
+async def _rows(
+    connection: Connection, room: str | None, limit: int, on_page: Callable[[int], None] | None = None
+) -> tuple[list[Envelope], bool]:
     try:
-        return await connection.listed("audit", room=room, limit=limit)
+        return await connection.listed("audit", room=room, limit=limit, on_page=on_page)
     except RequestRefused as refused:
         if room is None:
             raise

@@ -56,14 +56,25 @@ class Connection:
                 await trio.sleep(min(refused.retry_after_s or 1.0, WAIT_MAX_S))
         return await self.client.request(t, timeout_s=None, again=None, **fields)
 
-    async def listed(self, t: str, *, limit: int, **fields: object) -> tuple[list[Envelope], bool]:
-        """The first items of a list, page by page, and whether there are more."""
+    async def listed(
+        self, t: str, *, limit: int, on_page: Callable[[int], None] | None = None, **fields: object
+    ) -> tuple[list[Envelope], bool]:
+        """The first items of a list, page by page, and whether there are more.
+
+        Args:
+            t: the request's type.
+            limit: at most so many.
+            on_page: called after each page with how many there are.
+            fields: of the request.
+        """
         found: list[Envelope] = []
         cursor: object = None
         while True:
             page = await self.ask(t, cursor=cursor, limit=min(PAGE, limit - len(found)), **fields)
             found += cast("Sequence[Envelope]", page["items"])
             cursor = page.get("next")
+            if on_page is not None:
+                on_page(len(found))
             if cursor is None or len(found) >= limit:
                 return found, cursor is not None
 

@@ -152,8 +152,22 @@ def undo(
     return with_server(act, work)
 
 
-def add_commands(app: App) -> None:
-    """Put them beside the other nouns: a moderator types them often."""
+def disable(user: Person, /, *, options: ActOptions | None = None) -> int:
+    """Keep a user out of the server until `enable`: the sessions end, and no token or password opens any."""
+    act = options or ActOptions()
+    act.needed_reason()
+    return _upon("ban", user, None, act, asks=True)
+
+
+def enable(user: Person, /, *, options: ActOptions | None = None) -> int:
+    """Let a user in again who was disabled, or banned from the server."""
+    return _upon("unban", user, None, options or ActOptions())
+
+
+def add_commands(app: App, users: App) -> None:
+    """Put them beside the other nouns, for a moderator types them often; two are said of users as well."""
+    users.command(disable)
+    users.command(enable)
     for command in (kick, ban, unban, mute, unmute, role, lock, unlock, slow, undo):
         app.command(command)
 

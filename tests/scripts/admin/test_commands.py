@@ -22,6 +22,7 @@ from scripts.admin.exits import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
 )
+from tests.e2e.server_process import parley
 from tests.scripts.admin.scene import Scene, open_scene
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
@@ -37,6 +38,8 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("users disconnect Bob --yes", {"user", "name", "affected", "dry_run"}),
     ("users create Eve --role moderator", {"user", "name", "role", "password", "dry_run"}),
     ("users create Eve --dry-run", {"name", "role", "dry_run"}),
+    ("users disable Bob --reason spam --yes", UPON),
+    ("users enable Bob", {"error"}),
     ("users reset Bob --yes", {"user", "name", "affected", "password", "dry_run"}),
     ("users reset Bob --dry-run", {"user", "name", "affected", "dry_run"}),
     ("rooms list", LISTED),
@@ -293,6 +296,24 @@ async def test_a_ban_without_a_room_is_for_the_whole_server(scene: Scene) -> Non
     assert await scene.run("undo", "sys.server:1") == EXIT_OK, scene.err
     assert await scene.run("users", "list", by="Bob") == EXIT_UNAUTHORISED
     assert await scene.run("mute", "Bob", "--reason", "x", by="Zoe") == EXIT_UNAUTHORISED
+
+
+async def test_a_user_who_is_disabled_comes_in_when_enabled(scene: Scene) -> None:
+    """With the token that was there before."""
+    assert await scene.run("users", "disable", "Bob", "--reason", "spam", "--yes") == EXIT_OK
+    assert await scene.run("users", "list", by="Bob") == EXIT_FAILED
+    assert await scene.run("users", "enable", "Bob") == EXIT_OK
+    assert await scene.run("users", "list", by="Bob") == EXIT_UNAUTHORISED
+
+
+async def test_parley_has_the_command() -> None:
+    """Its exit codes pass through, and mistakes are told as of any other command."""
+    told = await parley("admin", "health", "--json", PARLEY_URL="ws://127.0.0.1:1/ws")
+    assert told.returncode == EXIT_UNREACHABLE
+    assert json.loads(told.stdout)["error"]["code"] == "unreachable"
+    told = await parley("admin", "undo", "tea")
+    assert told.returncode == EXIT_USAGE
+    assert told.stderr.startswith("parley: 'tea' is no audit id")
 
 
 async def test_an_export_is_continued_where_it_ended(scene: Scene, tmp_path: Path) -> None:
