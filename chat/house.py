@@ -99,7 +99,8 @@ class House:
         message = Broadcast(notice(event))
         outboxes: tuple[list[Outbox], list[Outbox]] = ([], [])
         for session in self._sessions():
-            if not session.is_closed:
+            # Who has not said hello yet is nobody.
+            if session.user_id and not session.is_closed:
                 outboxes[session.encoding_index].append(session.outbox)
         for index, each in enumerate(outboxes):
             if each:

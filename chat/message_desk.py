@@ -16,6 +16,7 @@ from chat.measures import Counts
 from chat.message_facts import KIND_STATE, KINDS_OF_MESSAGES
 from chat.protocol import (
     Change,
+    Delete,
     Envelope,
     GetState,
     History,
@@ -129,6 +130,7 @@ class MessageDesk:
         info = await self.inspect(request.room, session.user_id, oversees=oversees(session))
         found = await self._find_cid(info, session, request.cid)
         if found is None:
+            session.services.house.require_voice(session.user_id)
             session.send_message(request)
         elif found.kind != KIND_MESSAGE or found.body not in {request.body, None}:
             raise Refused(ErrorCode.CID_CONFLICT, f"this cid sent another body, at seq {found.seq}")
@@ -146,6 +148,8 @@ class MessageDesk:
                     raise Refused(ErrorCode.CID_CONFLICT, f"this cid did something else, at seq {found.seq}")
                 self._reply_known(session, request.id, request.cid, found)
                 return
+        if not isinstance(request, Delete):
+            session.services.house.require_voice(session.user_id)
         stored = None
         if not isinstance(request, SetState):
             stored = await self._store.fold_messages(info.row.room_id, [request.seq], user_id=session.user_id)

@@ -35,6 +35,7 @@ from chat.room_messages import (
     GovernRoom,
     InspectRoom,
     JoinRoom,
+    KnownGovernance,
     Member,
     Published,
     ReadRoom,
@@ -49,6 +50,7 @@ from chat.room_messages import (
 )
 from chat.room_news import RoomNews, snapshot
 from chat.room_page import page_of
+from chat.room_rules import SERVER_RANKS
 from chat.room_state import Known, RoomState
 from chat.rule_book import RuleBook
 from chat.sanctions import Sanctions
@@ -125,6 +127,7 @@ class Room(Actor[RoomMessage]):
         "_absence",
         "_fenced",
         "_found_from",
+        "_governed_seq",
         "_guard",
         "_handed_on",
         "_news",
@@ -153,6 +156,8 @@ class Room(Actor[RoomMessage]):
         self._fenced = False
         # From this seq on the start has looked for voids that nobody was told of.
         self._found_from = 1
+        # The last event that governs: what is so already is so by that one at the latest.
+        self._governed_seq = 0
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -531,18 +536,23 @@ class Room(Actor[RoomMessage]):
         self._membership_ended(state, topic, member.user_id)
 
     def _membership_ended(self, state: RoomState, topic: Topic, user_id: str) -> None:
+        if user_id in topic.staff:
+            topic.staff = state.roster.staff()
+        self._roster = None
+        self._services.presence.members_changed(self.name, joined=(), left=(user_id,))
+        self._end_reading(state, topic, user_id)
+
+    def _end_reading(self, state: RoomState, topic: Topic, user_id: str) -> None:
         for subscriber in [s for s in topic if s.user_id == user_id]:
             topic.discard(subscriber)
-        topic.staff = state.roster.staff()
-        self._roster = None
-        presence = self._services.presence
-        presence.members_changed(self.name, joined=(), left=(user_id,))
         if not state.may_read(user_id, self._services.now_ms()):
-            presence.end_watch(self.name, user_id)
+            self._services.presence.end_watch(self.name, user_id)
 
     def _govern(self, state: RoomState, topic: Topic, message: GovernRoom) -> None:
         moderates = isinstance(message.request, Mod)
-        if not moderates:
+        # A room on fire is moderated by the server's people also while nothing else is taken.
+        beyond_bound = moderates and message.actor.server_role in SERVER_RANKS
+        if not beyond_bound:
             self._require_writer()
         governed = order_governance(
             state,
@@ -556,21 +566,40 @@ class Room(Actor[RoomMessage]):
         if moderates:
             message.fields = {**message.fields, "affected": governed.affected}
         if entry is None:
-            message.peer.reply(ok(message.request_id, **message.fields))
+            self._govern_known(state, message)
             return
         if moderates:
             message.fields = {**message.fields, "audit": f"{self.name}:{entry.seq}"}
-        # A room on fire is moderated also while nothing else is taken: it is few, and limited by rates.
-        self._writer.submit(entry, message, beyond_bound=moderates)
+        self._writer.submit(entry, message, beyond_bound=beyond_bound)
         message.progress = state.progress
+        self._governed_seq = entry.seq
+        if governed.concerns_stranger and self.name != SERVER_ROOM:
+            # Who has nothing to do with a room is not to be molested from there.
+            self._news.hush(entry.seq)
         if not state.row.strict:
             self._news.publish(topic, entry)
+        if governed.shut_out is not None:
+            self._end_reading(state, topic, governed.shut_out)
         if governed.left is not None:
             self._membership_ended(state, topic, governed.left)
         elif governed.joined is not None:
             self._roster = None
             self._services.presence.members_changed(self.name, joined=(governed.joined,), left=())
         topic.staff = state.roster.staff()
+
+    def _govern_known(self, state: RoomState, message: GovernRoom) -> None:
+        """Answer what is so already: when it is stored that it is so, as with what is sent again early."""
+        progress, seq = state.progress, self._governed_seq
+        if seq <= progress.durable_seq:
+            message.peer.reply(ok(message.request_id, **message.fields))
+            return
+        twins = progress.twins.setdefault(seq, [])
+        if len(twins) >= TWINS_MAX:
+            raise Refused(
+                ErrorCode.BUSY, "what this room is waits to be stored", retry_after_s=RETRY_UNAVAILABLE_S
+            )
+        twins.append((KnownGovernance(message), message.request_id))
+        message.progress = progress
 
     # -- readers ---------------------------------------------------------------------------------------
 

@@ -105,12 +105,16 @@ class Governed(NamedTuple):
         entry: as it is in the log; None: it was so already, or was only to be tried.
         joined: who became a member.
         left: who is a member no more.
+        shut_out: who may not read any more.
+        concerns_stranger: whether it is about somebody who does not belong to the room.
         affected: people, or rooms, that it concerns.
     """
 
     entry: LogEntry | None
     joined: MemberRow | None = None
     left: str | None = None
+    shut_out: str | None = None
+    concerns_stranger: bool = False
     affected: int = 1
 
 
@@ -155,7 +159,9 @@ def order_governance(
         Refused: `not_member`, `room_not_found`, `banned`, `forbidden`, `not_found`, `room_full`,
             `bad_request`; the log is as it was.
     """
-    rank = rank_of(state.roster.role_of(actor.user_id), actor.server_role)
+    # In the server's own room nobody but the server's people is anybody.
+    role = None if state.name == SERVER_ROOM else state.roster.role_of(actor.user_id)
+    rank = rank_of(role, actor.server_role)
     case = _Case(state, actor, rank, target, tuple(seqs), state.at_ms(now_ms))
     event = _decide(case, request)
     if event is None:
@@ -163,6 +169,7 @@ def order_governance(
     affected = len(event.seqs) if isinstance(event, PurgeEvent) else 1
     if isinstance(request, Mod) and request.dry_run:
         return Governed(None, affected=affected)
+    stranger = isinstance(event, SanctionEvent) and event.user not in state.members
     entry = state.order_change(
         KIND_OF[type(event)],
         by=actor.user_id,
@@ -172,7 +179,7 @@ def order_governance(
         data=msgspec.json.encode(event).decode(),
         now_ms=now_ms,
     )
-    return _apply(state, event, entry)._replace(affected=affected)
+    return _apply(state, event, entry)._replace(affected=affected, concerns_stranger=stranger)
 
 
 class _About(Struct, frozen=True):
@@ -232,6 +239,7 @@ def _update(case: _Case, request: Update) -> RoomEvent | None:
         raise Refused(ErrorCode.BAD_REQUEST, "give a topic or slow", field="topic")
     if request.topic is not None:
         require_right("topic", row.kind, case.rank)
+        case.state.roster.sanctions.require_free(case.actor.user_id, "mute", case.at_ms)
     if request.slow is not None:
         require_right("slow", row.kind, case.rank)
     if request.topic in {None, row.topic} and request.slow in {None, row.slow_s}:
@@ -248,10 +256,14 @@ def _invite(case: _Case, user_id: str) -> MemberEvent | None:
     if user_id in state.members:
         return None
     target = _known(case, user_id, "user")
-    if state.roster.sanctions.of(user_id, "ban", case.at_ms) is not None:
-        raise Refused(ErrorCode.BANNED, "this user is banned: lift the ban first", field="user")
+    _require_not_banned(case, user_id)
     state.roster.require_place()
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
+
+
+def _require_not_banned(case: _Case, user_id: str) -> None:
+    if case.state.roster.sanctions.of(user_id, "ban", case.at_ms) is not None:
+        raise Refused(ErrorCode.BANNED, "this user is banned: lift the ban first", field="user")
 
 
 def _complete_pair(case: _Case, user_id: str) -> MemberEvent | None:
@@ -260,11 +272,13 @@ def _complete_pair(case: _Case, user_id: str) -> MemberEvent | None:
     if direct_room_name(actor.user_id, user_id) != state.name:
         state.require_member(actor.user_id, case.at_ms)
         raise Refused(ErrorCode.FORBIDDEN, "a direct room is for two people")
+    state.roster.sanctions.require_free(actor.user_id, "ban", case.at_ms)
     if actor.user_id not in state.members:
         return MemberEvent(user=actor.user_id, name=actor.name, role="member", action="join")
     if user_id in state.members:
         return None
     target = _known(case, user_id, "user")
+    _require_not_banned(case, user_id)
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
 
 
@@ -280,6 +294,7 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right("announce", row.kind, case.rank)
             if request.body is None:
                 raise Refused(ErrorCode.BAD_REQUEST, "say what", field="body")
+            case.state.roster.sanctions.require_free(case.actor.user_id, "mute", case.at_ms)
             return AnnounceEvent(body=request.body)
         case "purge":
             return _purge(case, request, reason)
@@ -401,5 +416,8 @@ def _sanction(state: RoomState, event: SanctionEvent, entry: LogEntry) -> Govern
     until_ms = None if event.until is UNSET else event.until
     reason = None if event.reason is UNSET else event.reason
     roster.sanctions.impose(SanctionRow(event.user, kind, event.name, until_ms, reason, entry.seq))
-    gone = roster.drop(event.user) if kind == "ban" else None
-    return Governed(entry, left=None if gone is None else event.user)
+    if kind != "ban":
+        return Governed(entry)
+    was_member = roster.drop(event.user) is not None
+    # Also who is no member may be watching, or receive a public room.
+    return Governed(entry, left=event.user if was_member else None, shut_out=event.user)

@@ -12,7 +12,7 @@ from typing import Protocol
 from actors import ReplyTo
 from chat.automod import CompiledRules
 from chat.errors import Refused
-from chat.protocol import Change, Envelope
+from chat.protocol import Change, Envelope, ok
 from chat.room_governance import Governing
 from chat.room_rules import Person
 from chat.room_state import Progress
@@ -178,6 +178,25 @@ class GovernRoom:
         self.seqs = seqs
         self.fields: Envelope = {} if fields is None else fields
         self.progress: Progress | None = None
+
+
+class KnownGovernance:
+    """Stands for the peer of a request for what is so already, until it is stored that it is so."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: GovernRoom) -> None:
+        self._message = message
+
+    def reply(self, envelope: Envelope) -> None:
+        """It is stored: answer the request, not with what another one did."""
+        del envelope
+        message = self._message
+        message.peer.reply(ok(message.request_id, **message.fields))
+
+    def refuse(self, refused: Refused) -> None:
+        """It could not be stored."""
+        self._message.peer.refuse(refused)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class RoomNews:
         counts: events and deliveries are counted there.
     """
 
-    __slots__ = ("_counts", "_house", "_kept", "_room", "_sessions_of")
+    __slots__ = ("_counts", "_house", "_hushed", "_kept", "_room", "_sessions_of")
 
     def __init__(
         self, room: str, *, sessions_of: Callable[[str], Sequence[Peer]], house: House, counts: Counts
@@ -44,6 +44,8 @@ class RoomNews:
         self._counts = counts
         # Parallel to the end of the tail: seq and the encoded event.
         self._kept: deque[tuple[int, Broadcast]] = deque(maxlen=KEPT)
+        # Few: of what is ordered and not shown yet.
+        self._hushed: set[int] = set()
 
     def publish(self, topic: Topic, entry: LogEntry) -> None:
         """Deliver an event to the subscribers, and to whomever it is about."""
@@ -54,8 +56,13 @@ class RoomNews:
         if entry.kind != KIND_MESSAGE:
             self._tell_concerned(topic, entry, message)
 
+    def hush(self, seq: int) -> None:
+        """Tell nobody but the subscribers of the event at a seq, which comes."""
+        self._hushed.add(seq)
+
     def _tell_concerned(self, topic: Topic, entry: LogEntry, message: Broadcast) -> None:
-        user_id = concerned(entry)
+        user_id = None if entry.seq in self._hushed else concerned(entry)
+        self._hushed.discard(entry.seq)
         for session in () if user_id is None else self._sessions_of(user_id):
             if session not in topic:
                 # Not as an event, which would be out of the order of what the session has received.

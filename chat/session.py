@@ -344,9 +344,9 @@ class Session:
         wait_s = self.services.ledger.take_send(self.user_id, request.room, now_s)
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "too many messages to this room", retry_after_s=wait_s)
-        self.services.house.require_voice(self.user_id)
         if request.retry:
             return False
+        self.services.house.require_voice(self.user_id)
         self.send_message(request, now_s)
         return True
 

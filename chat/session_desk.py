@@ -315,6 +315,8 @@ class SessionDesk:
             what = "say which" if room is None else f"names that begin with {' or '.join(RESERVED)} are taken"
             raise Refused(ErrorCode.BAD_REQUEST, what, field="room")
         check_no_nul(request.id, topic=request.topic)
+        if request.topic:
+            session.services.house.require_voice(session.user_id)
         if request.language not in LANGUAGES:
             raise Refused(
                 ErrorCode.BAD_REQUEST,

@@ -163,10 +163,10 @@ def _change(session: "Session", request: Change) -> bool:
     wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
     if wait_s:
         raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
-    if not isinstance(request, Delete):
-        services.house.require_voice(session.user_id)
     if request.retry and request.cid is not None:
         return False
+    if not isinstance(request, Delete):
+        services.house.require_voice(session.user_id)
     session.tell_room(request.room, command)
     return True
 
@@ -178,12 +178,17 @@ def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
         request.id,
         topic=request.topic if isinstance(request, Update) else None,
         reason=request.reason if isinstance(request, Mod) else None,
-        body=request.body if isinstance(request, Mod) else None,
     )
-    if not moderates(session, request.room):
+    if not oversees(session):
         wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "too many changes in this room", retry_after_s=wait_s)
+    says = request.topic if isinstance(request, Update) else None
+    if isinstance(request, Mod) and request.body is not None:
+        check_body(request.body, request_id=request.id, max_bytes=services.body_max_bytes)
+        says = request.body
+    if says is not None:
+        services.house.require_voice(session.user_id)
     user_id = named_user(request)
     target = None if user_id is None else services.people.here(user_id)
     if (user_id is not None and target is None) or (isinstance(request, Mod) and request.action == "purge"):
@@ -227,7 +232,8 @@ def govern(
     """
     actor = actor_of(session)
     message = GovernRoom(session, request, actor=actor, target=target, seqs=seqs, fields=fields)
-    session.tell_room(request.room, message, control=moderates(session, request.room))
+    control = isinstance(request, Mod) and moderates(session, request.room)
+    session.tell_room(request.room, message, control=control)
 
 
 def moderates(session: "Session", room: str) -> bool:
@@ -381,6 +387,7 @@ def _type(session: "Session", request: Typing) -> None:
     if not session.receives(request.room):
         raise Refused(ErrorCode.NOT_MEMBER, "subscribe to the room first")
     if not request.stop:
+        services.house.require_voice(session.user_id)
         wait_s = services.ledger.take_typing(session.user_id, request.room, services.clock())
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "too many typing notices", retry_after_s=wait_s)

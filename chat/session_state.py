@@ -22,6 +22,7 @@ from chat.protocol import (
     Hello,
     History,
     Members,
+    Mod,
     Ping,
     Pins,
     Presence,
@@ -210,6 +211,8 @@ class SessionState:
                 | Reports()
                 | Resolve()
             ):
+                self.count_list(now_s, request.id)
+            case Mod(action="purge"):
                 self.count_list(now_s, request.id)
             case Search():
                 if self._limits.searches is not None:

@@ -52,7 +52,7 @@ def govern(room: StoredRoom, entry: LogEntry) -> None:
             member.row = member.row._replace(role=data["role"] or member.row.role)
     else:
         _sanction(room, entry, data, target)
-    if target != entry.by:
+    if target != entry.by or entry.kind in {"role", "purge"}:
         _audit(room, entry, action, target, data.get("reason"))
 
 

@@ -4,6 +4,10 @@
 -- A trigger writes it, in the statement that writes the log's rows, as in migration 0004 and for the same
 -- reasons. Joining and leaving a public room is no event of the log and is written beside it (storage/append.py).
 
+-- Names that are the server's own from here on (chat/direct_rooms.py); rooms that have them get others.
+UPDATE rooms SET name = left('renamed-' || id || '.' || name, 64) WHERE name LIKE 'dm.%' OR name LIKE 'sys.%';
+UPDATE members m SET room_name = r.name FROM rooms r WHERE r.id = m.room_id AND m.room_name <> r.name;
+
 -- Nobody below a moderator writes in a locked room.
 ALTER TABLE rooms ADD COLUMN locked boolean NOT NULL DEFAULT false;
 
@@ -109,14 +113,16 @@ BEGIN
                             reason
                         )
                         ON CONFLICT (room_id, user_id, kind)
-                        DO UPDATE SET seq = EXCLUDED.seq, until_ms = EXCLUDED.until_ms, reason = EXCLUDED.reason;
+                        DO UPDATE SET seq = EXCLUDED.seq, until_ms = EXCLUDED.until_ms, name = EXCLUDED.name,
+                            reason = EXCLUDED.reason;
                         IF action = 'ban' THEN
                             DELETE FROM members WHERE room_id = NEW.room_id AND user_id = target;
                         END IF;
                     END IF;
             END CASE;
     END CASE;
-    IF target IS DISTINCT FROM NEW.author THEN
+    -- A role that somebody gives up counts, too, and what is purged of one's own.
+    IF target IS DISTINCT FROM NEW.author OR NEW.kind IN ('role', 'purge') THEN
         SELECT hash INTO before FROM audit WHERE room_id = NEW.room_id ORDER BY seq DESC LIMIT 1;
         INSERT INTO audit
             (room_id, seq, at_ms, actor, actor_name, action, target, reason, detail, hash)

@@ -15,7 +15,7 @@ BEGIN
     DELETE FROM reactions WHERE room_id = NEW.room_id AND of_seq = ANY (seqs);
     DELETE FROM reaction_counts WHERE room_id = NEW.room_id AND of_seq = ANY (seqs);
     UPDATE log SET body = NULL
-    WHERE room_id = NEW.room_id AND seq = ANY (
+    WHERE room_id = NEW.room_id AND body IS NOT NULL AND seq = ANY (
         seqs || ARRAY(SELECT seq FROM message_edits WHERE room_id = NEW.room_id AND of_seq = ANY (seqs))
     );
     RETURN NULL;

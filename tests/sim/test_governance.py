@@ -546,3 +546,124 @@ async def test_nobody_below_governs_the_server() -> None:
         for request, fields, code in others:
             assert (await admin.refused(request, room="sys.server", **fields))["code"] == code
         assert (await bob.refused("create", room="sys.other"))["field"] == "room"
+
+
+# -- ways around it --------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_a_ban_reaches_who_only_receives_the_room() -> None:
+    """No member, but a subscriber and a watcher: both end with it."""
+    async with open_sim() as sim:
+        (ann,) = await sim.join("tea", "ann")
+        bob = await sim.connect("bob")
+        await bob.request("subscribe", room="tea")
+        await bob.request("watch", room="tea")
+        await ann.request("mod", room="tea", action="ban", target=bob.user_id)
+        assert (await bob.expect("event", kind="sanction"))["action"] == "ban"
+        await ann.request("send", room="tea", cid="1", body="secret")
+        await sim.join("tea", "cyd")
+        await trio.sleep(10.0)
+        assert bob.bodies("tea") == []
+        assert bob.heard("presence", room="tea") == []
+        assert (await bob.refused("typing", room="tea"))["code"] == "not_member"
+
+
+@virtual_time
+async def test_a_ban_holds_in_a_direct_room() -> None:
+    """Neither of the two brings the banned one back by asking for their room."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token)
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        room = (await ann.request("create", kind="direct", user=bob.user_id))["room"]
+        await admin.request("mod", room=room, action="ban", target=ann.user_id)
+        assert (await ann.refused("create", kind="direct", user=bob.user_id))["code"] == "banned"
+        refused = await bob.refused("create", kind="direct", user=ann.user_id)
+        assert (refused["code"], refused["field"]) == ("banned", "user")
+        assert (await ann.refused("subscribe", room=room))["code"] == "banned"
+
+
+@virtual_time
+async def test_what_is_so_already_is_answered_when_it_is_stored() -> None:
+    """Asked twice while the database is slow, both answers come with the commit."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await private_room(ann)
+        sim.faults["append"] = Fault(before_s=5.0)
+        first = await ann.send("invite", room="den", user=bob.user_id)
+        second = await ann.send("invite", room="den", user=bob.user_id)
+        await told(bob, "den")
+        await trio.sleep(1.0)
+        assert ann.answers()[first] == ann.answers()[second] == 0
+        assert (await ann.answer(first))["seq"] == 1
+        assert "seq" not in await ann.answer(second)
+
+
+@virtual_time
+async def test_who_is_muted_says_nothing_in_other_ways() -> None:
+    """Neither by a topic, nor by an announcement, nor by typing."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token)
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        room = (await ann.request("create", kind="direct", user=bob.user_id))["room"]
+        await admin.request("mod", room=room, action="mute", target=ann.user_id)
+        assert (await ann.refused("update", room=room, topic="still here"))["code"] == "muted"
+        await ann.request("join", room="tea", create=True)
+        await admin.request("mod", action="mute", target=ann.user_id)
+        table: list[tuple[str, dict[str, object]]] = [
+            ("update", {"room": "tea", "topic": "still here"}),
+            ("mod", {"room": "tea", "action": "announce", "body": "still here"}),
+            ("create", {"room": "new", "topic": "still here"}),
+            ("typing", {"room": "tea"}),
+        ]
+        for request, fields in table:
+            assert (await ann.refused(request, **fields))["code"] == "muted", request
+
+
+@virtual_time
+async def test_a_stored_message_that_is_sent_again_is_known_though_its_author_is_muted() -> None:
+    """By the room or everywhere: it is there."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin = await sim.enter(root.token)
+        (bob,) = await sim.join("tea", "bob")
+        await bob.request("send", room="tea", cid="1", body="said")
+        await admin.request("mod", action="mute", target=bob.user_id)
+        again = await bob.request("send", room="tea", cid="1", body="said", retry=True)
+        assert (again["seq"], again["dup"]) == (1, True)
+        assert (await bob.refused("send", room="tea", cid="2", body="x", retry=True))["code"] == "muted"
+
+
+@virtual_time
+async def test_strangers_are_not_molested_by_sanctions() -> None:
+    """Nobody hears of a ban from a room that he has nothing to do with; and who imposes them has a rate."""
+    async with open_sim() as sim:
+        ann, bob = await sim.connect("ann"), await sim.connect("bob")
+        await private_room(ann)
+        fields = {"room": "den", "target": bob.user_id, "reason": "x" * 256}
+        codes = []
+        for number in range(30):
+            action = "unmute" if number % 2 else "mute"
+            codes.append((await ann.answer(await ann.send("mod", action=action, **fields))).get("code"))
+        await trio.sleep(1.0)
+        assert bob.heard("notice") == []
+        assert codes.count("rate_limited") >= 8
+
+
+@virtual_time
+async def test_an_announcement_is_no_longer_than_a_message() -> None:
+    """And nobody hears one before having said hello."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        admin, silent = await sim.enter(root.token), await sim.open()
+        refused = await admin.refused("mod", action="announce", body="x" * 8193)
+        assert (refused["code"], refused["field"]) == ("too_large", "body")
+        await admin.request("mod", action="announce", body="x" * 8192)
+        await told(admin, "sys.server")
+        assert silent.received == []

@@ -213,6 +213,28 @@ class GovernanceContract:
             '{"of":1,"reason":"spam"}',
         )
 
+    async def test_a_role_that_one_gives_up_is_in_the_audit(self, store: Store) -> None:
+        """As is what one purges of one's own: others may ask for either."""
+        room = await owned_room(store)
+        await store.append(
+            [
+                message(room, 1),
+                act(room, 2, "role", by="u_ann", user="u_ann", name="A", role="member"),
+                act(room, 3, "purge", by="u_ann", user="u_ann", seqs=[1]),
+            ]
+        )
+
+        assert await audit(store, room) == [("role", "u_ann"), ("purge", "u_ann")]
+
+    async def test_a_sanction_in_place_of_another_has_the_name_of_its_time(self, store: Store) -> None:
+        """Not that of the first one."""
+        room = await owned_room(store)
+        await store.append([sanction(room, 1, "mute")])
+        later = act(room, 2, "sanction", user="u_ann", name="Annie", action="mute")
+        await store.append([later])
+
+        assert (await take_over(store)).sanctions == [SanctionRow("u_ann", "mute", "Annie", None, None, 2)]
+
     async def test_the_audit_is_a_chain_of_hashes(self, store: Store) -> None:
         """Each covers the row and the hash before it; a room has its own, and sending again adds nothing."""
         room = await owned_room(store)
