@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 from chat.cli_options import UsageMistake
 from chat.config_sources import ConfigError
 from scripts.admin.audit import audit_app
+from scripts.admin.automod import automod_app
 from scripts.admin.drain import drain
 from scripts.admin.exits import EXIT_OK, EXIT_USAGE
 from scripts.admin.export import export
@@ -20,6 +21,8 @@ from scripts.admin.health import health
 from scripts.admin.import_room import import_room
 from scripts.admin.moderation import add_commands
 from scripts.admin.output import say
+from scripts.admin.purging import purge
+from scripts.admin.reports import reports_app
 from scripts.admin.rooms import rooms_app
 from scripts.admin.tail import tail
 from scripts.admin.top import top
@@ -37,6 +40,9 @@ app.command(login)
 app.command(users_app)
 app.command(rooms_app)
 add_commands(app, users_app)
+app.command(purge)
+app.command(reports_app)
+app.command(automod_app)
 app.command(audit_app)
 app.command(tail)
 app.command(top)

@@ -1,4 +1,4 @@
-"""`parley admin kick|ban|unban|mute|unmute|role|lock|unlock|slow|undo`: what moderators do.
+"""`parley admin kick|ban|unban|mute|unmute|role|lock|unlock|slow|announce|undo`: what moderators do.
 
 Without `--room` bans and mutes are for the whole server.
 """
@@ -102,6 +102,26 @@ def slow(
     return _room_act("slow", room, options or ActOptions(), slow=slow_seconds(wait, "the wait"))
 
 
+def announce(
+    text: Annotated[str, Parameter(help="What all are told.")],
+    /,
+    *,
+    room: MaybeRoom = None,
+    options: ActOptions | None = None,
+) -> int:
+    """Tell everybody in a room, or on the whole server, something."""
+    act = options or ActOptions()
+
+    async def work(connection: Connection) -> int:
+        where = "the whole server" if room is None else room
+        await confirm(f"Announce to {where}: {text}?", yes=act.yes, dry_run=act.dry_run)
+        answer = await _moderate(connection, "announce", room, act, body=text)
+        _tell(connection, "announce", room, act, answer, f"announce to {where}")
+        return EXIT_OK
+
+    return with_server(act, work)
+
+
 def undo(
     audit: Annotated[str, Parameter(help="Which act: ROOM:NUMBER, as `audit list` shows it.")],
     /,
@@ -168,7 +188,7 @@ def add_commands(app: App, users: App) -> None:
     """Put them beside the other nouns, for a moderator types them often; two are said of users as well."""
     users.command(disable)
     users.command(enable)
-    for command in (kick, ban, unban, mute, unmute, role, lock, unlock, slow, undo):
+    for command in (kick, ban, unban, mute, unmute, role, lock, unlock, slow, announce, undo):
         app.command(command)
 
 

@@ -69,6 +69,16 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("lock tea", MODERATED),
     ("unlock tea", MODERATED),
     ("slow tea 10s", MODERATED),
+    ("announce soon --room tea --yes", MODERATED),
+    ("announce soon --yes", MODERATED),
+    ("purge tea --user Bob --reason spam --yes", MODERATED),
+    ("purge tea --last 10m --until 1m --reason spam --dry-run", MODERATED),
+    ("purge tea --seqs 1,2 --reason spam --yes", MODERATED),
+    ("reports list", LISTED),
+    ("reports list --room tea --all", LISTED),
+    ("reports claim 9", {"error"}),
+    ("automod show", {"room", "version", "rules"}),
+    ("automod test spam --room tea", {"room", "decides", "matches"}),
     ("undo tea:2 --dry-run", {"error"}),
     ("audit list", LISTED),
     ("audit export FILE", {"file", "rows"}),
@@ -122,6 +132,8 @@ def test_every_command_is_tried_below() -> None:
     """But for those whose tests are their own."""
     tried = {tuple(line.split()[: len(command)]) for line, _ in SHAPES for command in COMMANDS}
     own = {("import",), ("init",), ("login",), ("audit", "verify"), ("top",), ("unban",), ("unmute",)}
+    own |= {("reports", action) for action in ("release", "resolve", "dismiss", "approve", "reject")}
+    own |= {("automod", "set"), ("automod", "import")}
     assert set(COMMANDS) - tried == own
 
 

@@ -1,0 +1,87 @@
+"""`parley admin purge`: deletes many messages of a room, a page at a time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from chat.cli_options import UsageMistake
+from scripts.admin.audit import open_progress
+from scripts.admin.connection import Connection, confirm, with_server
+from scripts.admin.exits import EXIT_OK
+from scripts.admin.lookup import ask_room, find_user
+from scripts.admin.options import ActOptions, seconds
+from scripts.admin.rooms import RoomArgument
+
+
+def purge(
+    room: RoomArgument,
+    /,
+    *,
+    user: Annotated[str | None, Parameter(help="Of this user: id or name.")] = None,
+    last: Annotated[str | None, Parameter(help="Of the last 90s, 10m, 2h, 7d.")] = None,
+    until: Annotated[str | None, Parameter(help="But none of the last 90s, 10m, ...")] = None,
+    seqs: Annotated[str | None, Parameter(help="Those at these places: 12,15,20.")] = None,
+    options: ActOptions | None = None,
+) -> int:
+    """Delete messages: all, or those of a user, of a time, or at their places. Stop it at any time."""
+    act = options or ActOptions()
+    act.needed_reason()
+    now = datetime.now(UTC)
+    since_ms, until_ms = _ago_ms(now, last, "--last"), _ago_ms(now, until, "--until")
+    places = None if seqs is None else _places(seqs)
+
+    async def work(connection: Connection) -> int:
+        found = None if user is None else await find_user(connection, user, room)
+        whose = "everybody" if found is None else found.name
+        await confirm(f"Delete messages of {whose} in {room}?", yes=act.yes, dry_run=act.dry_run)
+        deleted, audits = 0, []
+        cursor: object = None
+        with open_progress() as progress:
+            task = progress.add_task(f"{room}: 0 messages", total=None)
+            while True:
+                page = await ask_room(
+                    connection,
+                    "mod",
+                    room,
+                    action="purge",
+                    target=None if found is None else found.user_id,
+                    since_ms=since_ms,
+                    until_ms=until_ms,
+                    seqs=places,
+                    reason=act.reason,
+                    dry_run=act.dry_run or None,
+                    cursor=cursor,
+                )
+                affected = page["affected"]
+                deleted += affected if isinstance(affected, int) else 0
+                if "audit" in page:
+                    audits.append(page["audit"])
+                progress.update(task, description=f"{room}: {deleted} messages")
+                cursor = page.get("next")
+                if cursor is None:
+                    break
+        told = {
+            "action": "purge",
+            "room": room,
+            "affected": deleted,
+            "audit": audits,
+            "dry_run": act.dry_run,
+        }
+        words = f"{'would delete' if act.dry_run else 'deleted'} {deleted} messages of {whose} in {room}"
+        connection.out.value(told, words)
+        return EXIT_OK
+
+    return with_server(act, work)
+
+
+def _ago_ms(now: datetime, duration: str | None, option: str) -> int | None:
+    ago_s = seconds(duration, option)
+    return None if ago_s is None else round((now - timedelta(seconds=ago_s)).timestamp() * 1000)
+
+
+def _places(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageMistake(f"--seqs: {text!r} is no list of places, like 12,15,20")
+    return [int(part) for part in parts]
