@@ -46,9 +46,9 @@ from chat.receipts import Receipts
 from chat.review_access import ReviewServices
 from chat.review_queue import ReviewQueue, staff_teller
 from chat.revocations import Revocations
-from chat.room import RoomServices
 from chat.room_loads import busiest
 from chat.room_maker import RoomMaker
+from chat.room_services import RoomServices
 from chat.rooms import Rooms
 from chat.rule_book import RuleBook
 from chat.search_index import SearchIndexer

@@ -5,8 +5,7 @@ to sessions, always in that order: what a subscriber sees is already with the wr
 middle of a turn loses nothing.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Final, assert_never
 
@@ -16,14 +15,9 @@ import trio
 from actors import Actor, Crashed, ExitReason
 from chat.automod import Filtered
 from chat.errors import CloseCode, ErrorCode, Refused
-from chat.house import WHERE, House
-from chat.measures import Counts
-from chat.peers import Peer
-from chat.presence_port import PresencePort
+from chat.house import WHERE
 from chat.protocol import SERVER_ROOM, Leave, Mod, ok
-from chat.read_pointers import ReadPointers
 from chat.receipts import stored
-from chat.review_queue import ReviewQueue
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
@@ -51,10 +45,10 @@ from chat.room_messages import (
 from chat.room_news import RoomNews, snapshot
 from chat.room_page import page_of
 from chat.room_rules import SERVER_RANKS
+from chat.room_services import RoomServices
 from chat.room_state import Known, RoomState
-from chat.rule_book import RuleBook
 from chat.sanctions import Sanctions
-from chat.topic import Topic, Topics
+from chat.topic import Topic
 from storage.errors import Unavailable
 from storage.model import (
     Activation,
@@ -70,9 +64,7 @@ from storage.model import (
     RoomId,
     Stored,
 )
-from storage.store import Store
 from storage.writer import Writer
-from storage.writer_pool import WriterPool
 
 log = structlog.stdlib.get_logger("chat.room")
 
@@ -82,40 +74,6 @@ ACTIVATION_RETRY_S: Final = 0.25
 TWINS_MAX: Final = 16
 """Requests that may wait for one message: each is a client that lost its connection and came back."""
 RETRY_UNSETTLED_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomServices:
-    """What every room on this node shares.
-
-    Attributes:
-        reads: stores read pointers.
-        sessions_of: a user's sessions on this node.
-        now_ms: the wall clock, milliseconds since 1970.
-        successor: hand a message to whichever actor has the room's name next.
-        tail_events: entries a room keeps in memory beyond what is not stored yet.
-        members_max: members a room takes.
-        house: what holds server-wide.
-        activation_s: how long an activation waits for a database that is away.
-        rule_book: compiles rules of automatic moderation, and has those of every room.
-        reviews: takes what moderators are to look at.
-    """
-
-    store: Store
-    writers: WriterPool[object]
-    topics: Topics
-    presence: PresencePort
-    reads: ReadPointers
-    sessions_of: Callable[[str], Sequence[Peer]]
-    counts: Counts
-    now_ms: Callable[[], int]
-    successor: Callable[[str, RoomMessage], None]
-    house: House
-    tail_events: int
-    members_max: int
-    activation_s: float
-    rule_book: RuleBook
-    reviews: ReviewQueue
 
 
 class Room(Actor[RoomMessage]):

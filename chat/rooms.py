@@ -13,9 +13,10 @@ from actors import (
     TooManyActors,
 )
 from chat.errors import CloseCode, ErrorCode, Refused
-from chat.room import RETRY_UNAVAILABLE_S, Room, RoomServices
+from chat.room import RETRY_UNAVAILABLE_S, Room
 from chat.room_answers import answer_discarded
 from chat.room_messages import RoomMessage
+from chat.room_services import RoomServices
 from chat.topic import Topics
 from storage import StorageError
 from storage.model import RoomId

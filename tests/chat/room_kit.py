@@ -20,7 +20,6 @@ from chat.protocol import Leave
 from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
 from chat.review_queue import ReviewQueue
-from chat.room import RoomServices
 from chat.room_messages import (
     GovernRoom,
     InspectRoom,
@@ -33,6 +32,7 @@ from chat.room_messages import (
     SubscribeRoom,
 )
 from chat.room_rules import Person
+from chat.room_services import RoomServices
 from chat.room_state import Known, RoomState
 from chat.rooms import Rooms
 from chat.rule_book import RuleBook

@@ -448,7 +448,7 @@ async def test_a_ban_from_the_server_ends_every_session_and_lets_none_in(codec: 
     async with open_sim(store=store) as sim:
         admin = await sim.enter(root.token, codec)
         phone, desk = [await sim.enter(bob.token, codec) for _ in range(2)]
-        done = await admin.request("mod", action="ban", target=bob.user.user_id, ttl=3600.0, reason="threats")
+        done = await admin.request("mod", action="ban", target=bob.user.user_id, ttl=60.0, reason="threats")
         assert (done["audit"], done["affected"]) == ("sys.server:1", 1)
         for client in (phone, desk):
             assert await client.wait_closed() == 4504
@@ -456,12 +456,12 @@ async def test_a_ban_from_the_server_ends_every_session_and_lets_none_in(codec: 
         again = await sim.open(codec)
         refused = await again.refused("hello", token=bob.token)
         assert (refused["code"], "threats" in str(refused["message"])) == ("banned", True)
-        assert 3590 < float(str(refused["retry_after"])) <= 3600
+        assert 50 < float(str(refused["retry_after"])) <= 60
         assert await again.wait_closed() == 4504
     async with open_sim(store=store) as sim:
         again = await sim.open(codec)
         assert (await again.refused("hello", token=bob.token))["code"] == "banned"
-        await trio.sleep(3600.0)
+        await trio.sleep(60.0)
         await sim.enter(bob.token, codec)
 
 
