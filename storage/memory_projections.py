@@ -82,6 +82,9 @@ class Projections:
         seqs = cast("dict[str, list[int]]", json.loads(entry.data)).get("seqs")
         gone: list[int] = []
         for seq in seqs if isinstance(seqs, list) else ():
+            if seq >= entry.seq:
+                # What comes later in the log is not meant.
+                continue
             before = self._facts.get(seq, _Facts()).delete_seq
             gone += self._delete(seq, entry.seq if before is None else before)
         return gone

@@ -7,7 +7,11 @@ BEGIN
     IF NEW.data IS NULL OR left(NEW.data, 1) <> '{' OR json_typeof(NEW.data::json -> 'seqs') <> 'array' THEN
         RETURN NULL;
     END IF;
-    seqs := ARRAY(SELECT value::bigint FROM json_array_elements_text(NEW.data::json -> 'seqs'));
+    -- What comes later in the log is not meant, also where the same statement writes it.
+    seqs := ARRAY(
+        SELECT value::bigint FROM json_array_elements_text(NEW.data::json -> 'seqs')
+        WHERE value::bigint < NEW.seq
+    );
     INSERT INTO message_facts AS f (room_id, seq, delete_seq)
     SELECT NEW.room_id, purged.seq, NEW.seq FROM unnest(seqs) AS purged (seq)
     ON CONFLICT (room_id, seq) DO UPDATE SET delete_seq = EXCLUDED.delete_seq, pin_seq = NULL

@@ -44,7 +44,10 @@ BEGIN
     IF NEW.kind = 'purge' THEN
         IF json_typeof(fields -> 'seqs') = 'array' THEN
             DELETE FROM mentions WHERE room_id = NEW.room_id AND seq = ANY (
-                ARRAY(SELECT value::bigint FROM json_array_elements_text(fields -> 'seqs'))
+                ARRAY(
+                    SELECT value::bigint FROM json_array_elements_text(fields -> 'seqs')
+                    WHERE value::bigint < NEW.seq
+                )
             );
         END IF;
         RETURN NULL;

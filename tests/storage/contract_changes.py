@@ -103,6 +103,16 @@ class ChangeContract:
         (row,) = await store.read_audit(room, after=7, limit=9)
         assert (row.action, row.actor, row.target, row.reason) == ("purge", "u_mod", "u_ann", "spam")
 
+    async def test_a_purge_is_of_what_came_before_it(self, store: Store) -> None:
+        """Also in one batch with what comes after."""
+        room = await owned_room(store)
+        await store.append(
+            [message(room, 1), changed(room, 2, "purge", '{"seqs":[1,3]}'), message(room, 3, body="later")]
+        )
+
+        assert bodies(await read_log(store, room)) == [None, None, "later"]
+        assert (await _fold(store, room, 3)).delete_seq is None
+
     async def test_a_purge_that_does_not_say_of_what_is_passed_over(self, store: Store) -> None:
         """It is in the log, and about nothing."""
         room = await owned_room(store)
