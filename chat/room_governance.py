@@ -228,8 +228,7 @@ def _leave(case: _Case) -> MemberEvent:
     member = state.require_member(user_id, case.at_ms)
     if state.row.kind == "direct":
         raise Refused(ErrorCode.FORBIDDEN, "a direct room cannot be left")
-    if state.roster.is_last_owner(user_id):
-        raise Refused(ErrorCode.FORBIDDEN, "the last owner cannot leave the room")
+    state.roster.require_may_leave(user_id)
     return MemberEvent(user=user_id, name=member.name, role=None, action="leave")
 
 

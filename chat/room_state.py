@@ -424,11 +424,10 @@ class RoomState:
         """End a membership.
 
         Raises:
-            Refused: `not_member`; `forbidden` for the last owner, who would leave the room without one.
+            Refused: as `require_member`, and as `Roster.require_may_leave`.
         """
         member = self.require_member(user_id, now_ms)
-        if self.roster.is_last_owner(user_id):
-            raise Refused(ErrorCode.FORBIDDEN, "the last owner cannot leave the room")
+        self.roster.require_may_leave(user_id)
         self.roster.drop(user_id)
         return member
 

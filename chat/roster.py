@@ -85,6 +85,15 @@ class Roster:
             member.role == "owner" for member in self.members.values() if member.user_id != user_id
         )
 
+    def require_may_leave(self, user_id: str) -> None:
+        """Let a member go whom the room can do without.
+
+        Raises:
+            Refused: `forbidden` for the last owner, who would leave the room without one.
+        """
+        if self.is_last_owner(user_id):
+            raise Refused(ErrorCode.FORBIDDEN, "the last owner cannot leave the room")
+
     def mentioned(self, body: str) -> Mentioned:
         """Whom a text mentions of the members of now."""
         if "@" not in body:
