@@ -17,10 +17,11 @@ from typing import Final, NamedTuple, NoReturn, Protocol, TypeAlias
 import structlog
 import trio
 
+from chat.back_off import BackOff
 from chat.errors import ErrorCode, Refused
 from chat.protocol import Envelope, ok
 from chat.room_state import Progress
-from storage import Conflict, PointerMove, StoreClosed, Unavailable, retry_delay_s
+from storage import Conflict, PointerMove, StoreClosed, Unavailable
 from storage.errors import loggable, stack_of
 from storage.model import RoomId
 from storage.store import Store
@@ -43,7 +44,6 @@ RETRY_CAP_S: Final = 2.0
 RETRY_AFTER_S: Final = 0.5
 """When to ask again after `unavailable`: an activation takes some milliseconds, a membership's commit too."""
 BUSY_RETRY_S: Final = 2.0
-_MIN_LOG_GAP_S: Final = 5.0
 
 
 class Reader(Protocol):
@@ -108,7 +108,6 @@ class ReadPointers:
 
     def __init__(self, store: Store, *, rng: Random) -> None:
         self._store = store
-        self._rng = rng
         # By activation, what is not stored yet; then, by pointer, what can be written; then what is.
         self._early: dict[Progress, list[_Asked]] = {}
         self._ready: dict[Key, _Move] = {}
@@ -121,8 +120,7 @@ class ReadPointers:
         self._wake: trio.Event | None = None
         self._answered: trio.Event | None = None
         self._next_s = float("-inf")
-        self._failed_in_a_row = 0
-        self._logged_s = float("-inf")
+        self._back_off = BackOff(base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rng=rng)
         self._written = self._batches = self._failures = 0
 
     def require_place(self, room_id: RoomId, user_id: str) -> None:
@@ -255,12 +253,12 @@ class ReadPointers:
         except StoreClosed:
             raise
         except (Unavailable, Conflict) as error:
-            await self._back_off(error)
+            await self._wait_after(error)
             return
         except Exception as error:  # noqa: BLE001  a store's bug is told to who asked; the next batch goes on
             self._fail(error)
             pointers = None
-        self._failed_in_a_row = 0
+        self._back_off.succeeded()
         self._flight = {}
         if pointers is not None:
             self._batches += 1
@@ -305,19 +303,14 @@ class ReadPointers:
         # Not its words nor its locals: they may hold rows.
         log.error("reads.failed", pointers=len(self._flight), error=loggable(error), stack=stack_of(error))
 
-    async def _back_off(self, error: Exception) -> None:
+    async def _wait_after(self, error: Exception) -> None:
         self._failures += 1
-        self._failed_in_a_row += 1
-        delay_s = retry_delay_s(
-            self._failed_in_a_row, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, jitter=self._rng.random()
-        )
-        now_s = trio.current_time()
-        if now_s >= self._logged_s + _MIN_LOG_GAP_S:
-            self._logged_s = now_s
+        delay_s = self._back_off.failed()
+        if self._back_off.claim_log(trio.current_time()):
             log.warning(
                 "reads.not_stored",
                 error=loggable(error),
-                failures=self._failed_in_a_row,
+                failures=self._back_off.failures,
                 waiting=self._requests,
             )
         await trio.sleep(delay_s)

@@ -16,9 +16,10 @@ from typing import Final, NoReturn, TypeVar
 import structlog
 import trio
 
+from chat.back_off import BackOff
 from chat.pressure_state import UNSEARCHED_LEVEL
 from chat.search_pace import Pace, rest_s
-from storage import Conflict, StorageError, StoreClosed, Unavailable, retry_delay_s
+from storage import Conflict, StorageError, StoreClosed, Unavailable
 from storage.errors import loggable
 from storage.model import Entry, Fenced, LogEntry, Receipt, RoomId
 from storage.search_model import IndexStep, RoomDue
@@ -36,7 +37,6 @@ DUE_PAGE: Final = 500
 RETRY_BASE_S: Final = 0.1
 RETRY_CAP_S: Final = 10.0
 REST_S: Final = 1.0
-_MIN_LOG_GAP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,6 @@ class SearchIndexer:
         self._store = store
         self._is_open = is_open
         self._pressure = pressure
-        self._rng = rng
         # Events that were heard of and not read, by room; who waits longest is first.
         self._waiting: dict[RoomId, int] = {}
         self._behind = 0
@@ -88,8 +87,7 @@ class SearchIndexer:
         self._wake = trio.Event()
         self._pace = Pace()
         self._next_s = float("-inf")
-        self._failed_in_a_row = 0
-        self._logged_s = float("-inf")
+        self._back_off = BackOff(base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rng=rng)
         self._indexed = self._batches = self._failures = self._skipped = 0
 
     @property
@@ -201,7 +199,7 @@ class SearchIndexer:
         except StoreClosed:
             raise
         except (Unavailable, Conflict) as error:
-            await self._back_off(error)
+            await self._wait_after(error)
             return ()
         except StorageError as error:
             self._failures += 1
@@ -212,7 +210,7 @@ class SearchIndexer:
         took_s = trio.current_time() - begun_s
         self._next_s = max(self._next_s, trio.current_time() + rest_s(took_s, self._pressure()))
         self._pace.succeeded(took_s)
-        self._failed_in_a_row = 0
+        self._back_off.succeeded()
         self._batches += 1
         self._indexed += sum(step.rows.values())
         self._settle_waiting(begun_with, step)
@@ -245,25 +243,20 @@ class SearchIndexer:
             except StoreClosed:
                 raise
             except StorageError as error:
-                await self._back_off(error)
+                await self._wait_after(error)
             else:
-                self._failed_in_a_row = 0
+                self._back_off.succeeded()
                 return answer
 
-    async def _back_off(self, error: StorageError) -> None:
+    async def _wait_after(self, error: StorageError) -> None:
         self._failures += 1
-        self._failed_in_a_row += 1
         self._pace.failed()
-        delay_s = retry_delay_s(
-            self._failed_in_a_row, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, jitter=self._rng.random()
-        )
-        now_s = trio.current_time()
-        if now_s >= self._logged_s + _MIN_LOG_GAP_S:
-            self._logged_s = now_s
+        delay_s = self._back_off.failed()
+        if self._back_off.claim_log(trio.current_time()):
             log.warning(
                 "search.index_failed",
                 error=loggable(error),
-                failures=self._failed_in_a_row,
+                failures=self._back_off.failures,
                 behind=self._behind,
             )
         await trio.sleep(delay_s)
