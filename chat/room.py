@@ -536,6 +536,7 @@ class Room(Actor[RoomMessage]):
             self._news.hush(entry.seq)
         if not state.row.strict:
             self._news.publish(topic, entry)
+        topic.staff = state.roster.staff()
         if governed.shut_out is not None:
             self._end_reading(state, topic, governed.shut_out)
         if governed.left is not None:
@@ -543,7 +544,6 @@ class Room(Actor[RoomMessage]):
         elif governed.joined is not None:
             self._roster = None
             self._services.presence.members_changed(self.name, joined=(governed.joined,), left=())
-        topic.staff = state.roster.staff()
 
     def _govern_known(self, state: RoomState, message: GovernRoom) -> None:
         """Answer what is so already: when it is stored that it is so, as with what is sent again early."""
