@@ -30,6 +30,7 @@ from chat.health import Readiness
 from chat.lifecycle import end_in_order, hold_connections
 from chat.metrics import Metrics
 from chat.node import Node
+from chat.pressure_state import Measures
 from storage.memory import MemoryStore
 from storage.model import RoomId
 from storage.store import Store
@@ -389,7 +390,7 @@ class Sim:
         """Connect and shake hands; no `hello` yet."""
         client = SimClient(self.dial(peer=peer), codec)
         status = await client.upgrade(upgrade_request(sec_websocket_protocol=codec.subprotocol))
-        assert status == 101
+        assert status == 101, f"the handshake was answered {status}"
         self.start_reading(client)
         return client
 
@@ -427,6 +428,11 @@ class Sim:
     def errors(self) -> list[Mapping[str, object]]:
         """What was logged as an error."""
         return [entry for entry in self.logged if entry["log_level"] in {"error", "critical"}]
+
+
+def unpressed(node: Node) -> None:
+    """As `prepare`: nothing presses the server, however late the machine under the test is."""
+    node._measure = lambda: Measures(lag_s=0.0, commit_wait_s=0.0, backlog=0.0)  # type: ignore[method-assign]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  of a busy machine no test can make a quiet one
 
 
 def items(answer: Envelope) -> list[dict[str, object]]:
