@@ -56,6 +56,7 @@ from storage.model import Poisoned as Poisoned
 from storage.model import ReactionCount as ReactionCount
 from storage.model import ReactionRow as ReactionRow
 from storage.model import Receipt as Receipt
+from storage.model import RetainedRoom as RetainedRoom
 from storage.model import Revocation as Revocation
 from storage.model import Role as Role
 from storage.model import RoomId as RoomId
@@ -157,6 +158,7 @@ __all__ = [
     "ReportMove",
     "ReportRow",
     "ReportState",
+    "RetainedRoom",
     "Revocation",
     "Role",
     "RoomDue",

@@ -1,15 +1,18 @@
 """PURE: whether the audit of a room is whole: its chain of hashes, and that it says what the room's log says.
 
 The chain finds what was changed, or taken out from between two others; the log finds what was taken off the
-end, and a chain that was made anew. What migration 0005 writes into the audit is said here once more.
+end, and a chain that was made anew. What migrations 0005 and 0010 write into the audit is said here again.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from storage.audit_chain import chain_hash
 from storage.model import AuditRow
+
+UPON_ONESELF: Final = frozenset({"role", "purge", "act"})
+"""Kinds of events that are in the audit also where somebody did it to himself."""
 
 
 class Governing(NamedTuple):
@@ -93,11 +96,16 @@ def act_of(event: Governing) -> tuple[str, str | None, str | None] | None:
         action, target = "delete", event.deleted_author
     elif event.kind in {"purge", "announce"}:
         action = event.kind
+    elif event.kind == "act":
+        if action is None:
+            return None
     elif target is None:
         return None
     elif event.kind == "role":
         action = "role"
-    return None if target == event.author else (action or "", target, reason)
+    if target == event.author and event.kind not in UPON_ONESELF:
+        return None
+    return (action or "", target, reason)
 
 
 def _text(value: object) -> str | None:

@@ -22,7 +22,7 @@ SELECT l.seq, l.at_ms, l.kind, l.author, l.author_name, l.data, (
 )
 FROM log AS l
 WHERE l.room_id = $1 AND l.seq > $2 AND l.seq <= $3
-    AND l.kind IN ('member', 'role', 'sanction', 'room', 'delete', 'purge', 'announce')
+    AND l.kind IN ('member', 'role', 'sanction', 'room', 'delete', 'purge', 'announce', 'act')
 ORDER BY l.seq
 """
 

@@ -53,6 +53,7 @@ from storage.model import (
     Poisoned,
     ReactionRow,
     Receipt,
+    RetainedRoom,
     RoomId,
     RoomRow,
     SanctionRow,
@@ -315,8 +316,25 @@ class MemoryStore(MemoryReviews):
         """See `Store.list_rooms`."""
         await trio.lowlevel.checkpoint()
         rows = (room.row for room in self._rooms.values())
-        listed = {row.name: row for row in rows if all_kinds or row.kind == "public"}
+        listed = {row.name: row for row in rows if all_kinds or (row.kind == "public" and not row.archived)}
         return [listed[name] for name in _after(listed, after)[:limit]]
+
+    async def rooms_retained(self, *, after: RoomId, limit: int) -> Sequence[RetainedRoom]:
+        """See `Store.rooms_retained`."""
+        await trio.lowlevel.checkpoint()
+        found = [
+            RetainedRoom(room_id, room.row.name, room.row.retention_s, room.retained_seq)
+            for room_id, room in sorted(self._rooms.items())
+            if room_id > after and room.row.retention_s is not None
+        ]
+        return found[:limit]
+
+    async def note_retained(self, room_id: RoomId, seq: int) -> None:
+        """See `Store.note_retained`."""
+        await trio.lowlevel.checkpoint()
+        room = self._rooms.get(room_id)
+        if room is not None:
+            room.retained_seq = max(room.retained_seq, seq)
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""

@@ -1,14 +1,15 @@
-"""What governs a room, in memory: what the trigger of migration 0005 does in Postgres."""
+"""What governs a room, in memory: what the trigger of migrations 0005 and 0010 does in Postgres."""
 
 import json
 from dataclasses import replace
 from typing import Final, Required, TypedDict, cast
 
 from storage.audit_chain import chain_hash
+from storage.audit_check import UPON_ONESELF
 from storage.memory_room import StoredMember, StoredRoom
 from storage.model import AuditRow, LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
-KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge", "announce"})
+KINDS: Final = frozenset({"member", "role", "sanction", "room", "delete", "purge", "announce", "act"})
 
 
 class _Data(TypedDict, total=False):
@@ -23,6 +24,8 @@ class _Data(TypedDict, total=False):
     topic: str
     slow: float
     locked: bool
+    archived: bool
+    retention: int
     of: int
 
 
@@ -41,6 +44,9 @@ def govern(room: StoredRoom, entry: LogEntry) -> None:
         target = room.log[of - 1].by if 0 < of <= len(room.log) else None
     elif entry.kind in {"purge", "announce"}:
         action = entry.kind
+    elif entry.kind == "act":
+        if not action:
+            return
     elif target is None:
         return
     elif entry.kind == "member":
@@ -52,7 +58,7 @@ def govern(room: StoredRoom, entry: LogEntry) -> None:
             member.row = member.row._replace(role=data["role"] or member.row.role)
     else:
         _sanction(room, entry, data, target)
-    if target != entry.by or entry.kind in {"role", "purge"}:
+    if target != entry.by or entry.kind in UPON_ONESELF:
         _audit(room, entry, action, target, data.get("reason"))
 
 
@@ -63,6 +69,8 @@ def _update(room: StoredRoom, data: _Data) -> None:
         topic=data.get("topic", row.topic),
         slow_s=data.get("slow", row.slow_s),
         locked=data.get("locked", row.locked),
+        archived=data.get("archived", row.archived),
+        retention_s=data.get("retention", row.retention_s) or None,
     )
 
 

@@ -56,6 +56,7 @@ class StoredRoom:
     parked: dict[int, Poisoned] = field(default_factory=dict)
     present: Projections = field(default_factory=Projections)
     indexed: Indexed = field(default_factory=Indexed)
+    retained_seq: int = 0
     settled_epoch: int | None = None  # under which nothing more can be written
 
 

@@ -122,6 +122,8 @@ class RoomRow:
     Attributes:
         language: whose rules make words of its texts, see `storage.search_model.LANGUAGES`.
         locked: whether members only read.
+        archived: whether it is closed for good: everybody only reads, and nobody joins.
+        retention_s: how long what is said is kept; None: for ever.
     """
 
     room_id: RoomId
@@ -134,6 +136,22 @@ class RoomRow:
     created_at_ms: int
     language: str = "simple"
     locked: bool = False
+    archived: bool = False
+    retention_s: int | None = None
+
+
+class RetainedRoom(NamedTuple):
+    """A room that does not keep for ever what is said in it.
+
+    Attributes:
+        retention_s: how long it keeps it.
+        retained_seq: up to there nothing is left that it does not keep.
+    """
+
+    room_id: RoomId
+    name: str
+    retention_s: int
+    retained_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +239,7 @@ class AuditRow(NamedTuple):
         room: the room's name.
         seq: of the event that it is in the room's log.
         actor: who did it; empty: the server itself.
-        action: "invite", "kick", "role", "ban", "unban", "mute", "unmute", "delete", "update", ...
+        action: "invite", "kick", "role", "ban", "unban", "mute", "unmute", "delete", "update", "reset", ...
         target: upon whom; None: upon the room.
         detail: the event's `data`.
         hash: see `storage.audit_chain`.

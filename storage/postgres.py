@@ -5,7 +5,7 @@ from typing import cast
 
 import trio
 
-from storage import audit, messages, projections, rooms, search_index
+from storage import audit, messages, projections, retention, rooms, search_index
 from storage.append import append_carefully, append_regular, park
 from storage.database import Database, DatabaseStatistics, Tx
 from storage.errors import Conflict, Unavailable
@@ -28,6 +28,7 @@ from storage.model import (
     PointerMove,
     ReactionRow,
     Receipt,
+    RetainedRoom,
     RoomId,
     RoomRow,
     SanctionRow,
@@ -194,6 +195,14 @@ class PostgresStore(PostgresReviews):
     ) -> Sequence[RoomRow]:
         """See `Store.list_rooms`."""
         return await self._database.read(rooms.list_rooms, after, limit, all_kinds, timeout_s=self._read_s)
+
+    async def rooms_retained(self, *, after: RoomId, limit: int) -> Sequence[RetainedRoom]:
+        """See `Store.rooms_retained`."""
+        return await self._database.read(retention.rooms_retained, after, limit, timeout_s=self._read_s)
+
+    async def note_retained(self, room_id: RoomId, seq: int) -> None:
+        """See `Store.note_retained`."""
+        await self._database.read(retention.note_retained, room_id, seq, timeout_s=self._write_s)
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:
         """See `Store.list_members`."""

@@ -27,7 +27,10 @@ from storage.model import (
 )
 from storage.reviews import read_rules
 
-_ROOM_COLUMNS: Final = "id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked"
+_ROOM_COLUMNS: Final = """
+id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked, archived, retention_s
+"""
+_RoomColumns = tuple[RoomId, str, RoomKind, str, bool, float, str, int, str, bool, bool, int | None]
 
 INSERT_ROOM: Final = """
 INSERT INTO rooms (name, kind, topic, strict, slow_s, created_by, created_at_ms, language)
@@ -41,7 +44,7 @@ VALUES ($1, $2, $3, $6, $4, 0, 0, $5)
 """
 FIND_ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE name = $1"  # noqa: S608  constants only
 LIST_ROOMS: Final = f"""
-SELECT {_ROOM_COLUMNS} FROM rooms WHERE kind = 'public' AND name > $1 ORDER BY name LIMIT $2
+SELECT {_ROOM_COLUMNS} FROM rooms WHERE kind = 'public' AND NOT archived AND name > $1 ORDER BY name LIMIT $2
 """  # noqa: S608  constants only
 LIST_ALL_ROOMS: Final = f"""
 SELECT {_ROOM_COLUMNS} FROM rooms WHERE name > $1 ORDER BY name LIMIT $2
@@ -49,7 +52,7 @@ SELECT {_ROOM_COLUMNS} FROM rooms WHERE name > $1 ORDER BY name LIMIT $2
 
 # From now on there may be events that are not indexed (`storage/search_index.py`).
 RAISE_EPOCH: Final = f"""
-UPDATE rooms SET epoch = epoch + 1, search_due = true WHERE name = $1 RETURNING {_ROOM_COLUMNS}, epoch
+UPDATE rooms SET epoch = epoch + 1, search_due = true WHERE name = $1 RETURNING epoch, {_ROOM_COLUMNS}
 """  # noqa: S608  constants only
 TAIL: Final = f"SELECT {ENTRY_COLUMNS} FROM log WHERE room_id = $1 ORDER BY seq DESC LIMIT $2"  # noqa: S608
 EPOCHS: Final = "SELECT epoch, head_seq FROM room_epochs WHERE room_id = $1 ORDER BY epoch"
@@ -208,7 +211,7 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
     owned = await tx.fetchrow_as(_owned, RAISE_EPOCH, name)
     if owned is None:
         return None
-    room, epoch = owned
+    epoch, room = owned
     room_id = room.room_id
     tail = await tx.fetch_as(LogEntry, TAIL, room_id, max(1, tail_events))
     head = tail[0] if tail else None
@@ -271,18 +274,8 @@ def membership_page(found: Sequence[Membership], limit: int) -> MembershipPage:
     return MembershipPage(found, found[-1].room if more and found else None)
 
 
-def _room(
-    room_id: RoomId,
-    name: str,
-    kind: RoomKind,
-    topic: str,
-    strict: bool,  # noqa: FBT001  same
-    slow_s: float,
-    created_by: str,
-    created_at_ms: int,
-    language: str,
-    locked: bool,  # noqa: FBT001  same
-) -> RoomRow:
+def _room(*columns: *_RoomColumns) -> RoomRow:
+    room_id, name, kind, topic, strict, slow_s, by, at_ms, language, locked, archived, retention_s = columns
     return RoomRow(
         room_id=room_id,
         name=name,
@@ -290,10 +283,12 @@ def _room(
         topic=topic,
         strict=strict,
         slow_s=slow_s,
-        created_by=created_by,
-        created_at_ms=created_at_ms,
+        created_by=by,
+        created_at_ms=at_ms,
         language=language,
         locked=locked,
+        archived=archived,
+        retention_s=retention_s,
     )
 
 
@@ -310,21 +305,8 @@ def _user_sanction(
     return room, room_id, SanctionRow(user_id, kind, name, until_ms, reason, seq)
 
 
-def _owned(
-    room_id: RoomId,
-    name: str,
-    kind: RoomKind,
-    topic: str,
-    strict: bool,  # noqa: FBT001  same
-    slow_s: float,
-    created_by: str,
-    created_at_ms: int,
-    language: str,
-    locked: bool,  # noqa: FBT001  same
-    epoch: int,
-) -> tuple[RoomRow, int]:
-    room = _room(room_id, name, kind, topic, strict, slow_s, created_by, created_at_ms, language, locked)
-    return room, epoch
+def _owned(epoch: int, *columns: *_RoomColumns) -> tuple[int, RoomRow]:
+    return epoch, _room(*columns)
 
 
 def _membership(

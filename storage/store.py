@@ -26,6 +26,7 @@ from storage.model import (
     PointerMove,
     ReactionRow,
     Receipt,
+    RetainedRoom,
     RoomId,
     RoomRow,
     SanctionRow,
@@ -171,7 +172,15 @@ class Store(AccountStore, ReviewStore, Protocol):
     async def list_rooms(
         self, *, after: str | None, limit: int, all_kinds: bool = False
     ) -> Sequence[RoomRow]:
-        """Public rooms by name, or rooms of all kinds, those after `after`."""
+        """Public rooms by name but archived ones, or rooms of all kinds, those after `after`."""
+        ...
+
+    async def rooms_retained(self, *, after: RoomId, limit: int) -> Sequence[RetainedRoom]:
+        """Rooms by number, those after `after`, that do not keep for ever what is said in them."""
+        ...
+
+    async def note_retained(self, room_id: RoomId, seq: int) -> None:
+        """Note that up to `seq` a room has nothing left that it does not keep; never goes back."""
         ...
 
     async def list_members(self, room_id: RoomId, *, after: str | None, limit: int) -> Sequence[MemberRow]:

@@ -26,6 +26,7 @@ from storage.model import (
     PointerMove,
     ReactionRow,
     Receipt,
+    RetainedRoom,
     Revocation,
     RoomId,
     RoomRow,
@@ -349,6 +350,14 @@ class FaultyStore:
     async def settle_rooms(self, rooms: Sequence[RoomDue]) -> None:
         """See `Store.settle_rooms`."""
         await self._call("settle_rooms", lambda: self.store.settle_rooms(rooms))
+
+    async def rooms_retained(self, *, after: RoomId, limit: int) -> Sequence[RetainedRoom]:
+        """See `Store.rooms_retained`."""
+        return await self._call("rooms_retained", lambda: self.store.rooms_retained(after=after, limit=limit))
+
+    async def note_retained(self, room_id: RoomId, seq: int) -> None:
+        """See `Store.note_retained`."""
+        await self._call("note_retained", lambda: self.store.note_retained(room_id, seq))
 
     async def ping(self) -> None:
         """See `Store.ping`."""

@@ -9,6 +9,7 @@ from storage import (
     Entry,
     LogEntry,
     MemberRow,
+    RetainedRoom,
     RoomId,
     SanctionRow,
     Store,
@@ -110,6 +111,50 @@ class GovernanceContract:
         assert (row.topic, row.slow_s, row.locked) == ("tea", 3.5, True)
         await store.append([act(room, 3, "room", locked=False)])
         assert (await take_over(store)).room.locked is False
+
+    async def test_an_archived_room_is_listed_among_all_rooms_alone(self, store: Store) -> None:
+        """Until it is taken out of the archive."""
+        room = await owned_room(store)
+        await store.append([act(room, 1, "room", archived=True)])
+
+        assert await store.list_rooms(after=None, limit=9) == []
+        (row,) = await store.list_rooms(after=None, limit=9, all_kinds=True)
+        assert row.archived
+        assert (await take_over(store)).room == row
+        await store.append([act(room, 2, "room", archived=False, epoch=2)])
+        assert [row.archived for row in await store.list_rooms(after=None, limit=9)] == [False]
+
+    async def test_rooms_that_keep_nothing_for_ever_are_listed_by_number(self, store: Store) -> None:
+        """With how far each was looked through, which does not go back; 0 ends it."""
+        rooms = [await owned_room(store, name) for name in ("a", "b", "c", "d")]
+        await store.append([act(room, 1, "room", retention=60 * room) for room in rooms[1:]])
+        await store.append([act(rooms[2], 2, "room", retention=0)])
+        await store.note_retained(rooms[1], 7)
+        await store.note_retained(rooms[1], 5)
+
+        assert await store.rooms_retained(after=RoomId(0), limit=9) == [
+            RetainedRoom(rooms[1], "b", 60 * rooms[1], 7),
+            RetainedRoom(rooms[3], "d", 60 * rooms[3], 0),
+        ]
+        assert len(await store.rooms_retained(after=RoomId(0), limit=1)) == 1
+        assert [row.name for row in await store.rooms_retained(after=rooms[1], limit=9)] == ["d"]
+        kept = [await store.find_room(name) for name in ("c", "d")]
+        assert [row and row.retention_s for row in kept] == [None, 60 * rooms[3]]
+
+    async def test_what_is_done_to_accounts_is_in_the_audit(self, store: Store) -> None:
+        """Also upon oneself, and upon nobody; what does not say what it is is not."""
+        room = await owned_room(store)
+        await store.append(
+            [
+                act(room, 1, "act", action="reset", user="u_ann", name="Ann", reason="lost"),
+                act(room, 2, "act", by="u_ann", action="disconnect", user="u_ann", name="Ann"),
+                act(room, 3, "act", action="drain"),
+                act(room, 4, "act", user="u_ann"),
+            ]
+        )
+
+        assert await audit(store, room) == [("reset", "u_ann"), ("disconnect", "u_ann"), ("drain", None)]
+        assert await members(store, room) == {"u_owner": "owner"}
 
     async def test_sanctions_are_there_at_the_next_activation(self, store: Store) -> None:
         """One of a kind a user, the last; those that were lifted are gone."""

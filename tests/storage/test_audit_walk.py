@@ -29,6 +29,11 @@ async def fill(store: PostgresStore) -> tuple[RoomId, RoomId]:
         kick(room, 12),
         changed(room, 13, "purge", '{"seqs":[1,6],"user":"u_ann","reason":"spam"}', by="u_mod"),
         act(room, 14, "announce", body="tea is ready"),
+        act(room, 15, "role", by="u_ann", user="u_ann", name="A", role="member"),
+        act(room, 16, "purge", by="u_ann", user="u_ann", seqs=[6]),
+        act(room, 17, "room", archived=True, retention=86_400),
+        act(room, 18, "act", action="reset", user="u_mod", name="M", reason="lost"),
+        act(room, 19, "act", action="drain"),
     ]
     await store.append(batch)
     await store.append([invite(other, 1), kick(other, 2)])
@@ -42,7 +47,7 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
 
     walked = await walk_audit(database, counts.append)
 
-    assert (walked.rooms, walked.rows, walked.findings) == (2, 11, [])
+    assert (walked.rooms, walked.rows, walked.findings) == (2, 16, [])
     assert counts == [1, 2]
 
 
@@ -54,19 +59,19 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
         ("UPDATE audit SET hash = sha256(hash) WHERE room_id = $1 AND seq = 3", 3),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 2", 2),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 5", 5),
-        ("DELETE FROM audit WHERE room_id = $1 AND seq = 14", 14),
+        ("DELETE FROM audit WHERE room_id = $1 AND seq = 19", 19),
         ("DELETE FROM audit WHERE room_id = $1", 2),
         ("UPDATE log SET data = replace(data, 'loud', 'quiet') WHERE room_id = $1 AND seq = 9", 9),
         ("UPDATE log SET author = 'u_other' WHERE room_id = $1 AND seq = 4", 4),
         ("UPDATE log SET kind = 'void', data = NULL WHERE room_id = $1 AND seq = 3", 3),
-        ("DELETE FROM log WHERE room_id = $1 AND seq = 14", 14),
+        ("DELETE FROM log WHERE room_id = $1 AND seq = 19", 19),
         (
             """
             INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
-            SELECT room_id, 15, at_ms, actor, actor_name, 'ban', hash
+            SELECT room_id, 20, at_ms, actor, actor_name, 'ban', hash
             FROM audit WHERE room_id = $1 AND seq = 12
             """,
-            15,
+            20,
         ),
     ],
 )

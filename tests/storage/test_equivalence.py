@@ -105,6 +105,8 @@ GOVERNING: Mapping[str, tuple[str, str]] = {
     "unban": ("sanction", '{"user":"%s","name":"N","action":"unban"}'),
     "mute": ("sanction", '{"user":"%s","name":"N","action":"mute"}'),
     "update": ("room", '{"topic":"%s","slow":2.5,"locked":true}'),
+    "archive": ("room", '{"archived":true,"retention":60,"reason":"%s"}'),
+    "act": ("act", '{"action":"reset","user":"%s","name":"N"}'),
 }
 """What governs a room, done by somebody else than the one user there is."""
 
@@ -173,7 +175,7 @@ class Player:
             self.answers.append(dict(sorted(found.items())))
             row = await self.store.find_room(name)
             assert row is not None
-            self.answers.append((row.topic, row.slow_s, row.locked))
+            self.answers.append((row.topic, row.slow_s, row.locked, row.archived, row.retention_s))
             self.answers.append(await self.audit(room))
             folded = await self.store.fold_messages(self.ids[room], [1, 2, 3], user_id=self.user)
             self.answers.append(sorted(folded.messages.items()))
