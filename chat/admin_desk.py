@@ -20,6 +20,7 @@ from chat.names import display_name, name_key
 from chat.passwords import Passwords
 from chat.people import People
 from chat.protocol import (
+    SERVER_ROOM,
     AdminRequest,
     Audit,
     Busiest,
@@ -34,11 +35,13 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.room_governance import Act
 from chat.room_loads import RoomLoad
-from chat.room_messages import RoomInfo
+from chat.room_messages import GovernRoom, RoomInfo, Sender
 from chat.room_rules import Person, Rank, rank_of
 from chat.session import Session
-from chat.session_requests import oversees
+from chat.session_requests import actor_of, oversees
+from chat.stand_in import StandIn
 from chat.tokens import new_user
 from storage import Conflict, Store, TokenInfo
 from storage.model import AuditKey, AuditRow, SanctionRow
@@ -130,7 +133,7 @@ class AdminDesk:
                 loads = self._services.loads(request.limit)
                 session.reply(ok(request.id, items=[_load_item(load) for load in loads]))
             case Drain():
-                self._drain(session, request)
+                await self._drain(session, request)
             case _:
                 assert_never(request)
 
@@ -213,20 +216,29 @@ class AdminDesk:
     async def _disconnect(self, session: Session, request: Disconnect) -> None:
         _require(session, Rank.SERVER_MODERATOR)
         check_no_nul(request.id, reason=request.reason)
-        _require_above(session, await self._find(request.user))
+        person = await self._find(request.user)
+        _require_above(session, person)
         ending = [
             each
             for each in self._services.sessions_of(request.user)
-            if request.session in {None, each.session_id}
+            # Who asks for no one session in particular wants to hear the answer.
+            if each.session_id == request.session or (request.session is None and each is not session)
         ]
         if request.session is not None and not ending:
             raise Refused(ErrorCode.NOT_FOUND, "the user has no such session here", field="session")
-        session.reply(ok(request.id, affected=len(ending)))
-        if not request.dry_run:
+        if request.dry_run or not ending:
+            session.reply(ok(request.id, affected=len(ending)))
+            return
+
+        def end() -> None:
             _log.info("admin.disconnected", by=session.user_id, user=request.user, sessions=len(ending))
             for each in ending:
                 reason = request.reason or "disconnected by the server's people"
                 each.end(CloseCode.DISCONNECTED, reason, RETRY_S)
+
+        act = Act(request.id, "disconnect", person, session=request.session, reason=request.reason)
+        # As a ban it takes effect when it is ordered: a slow database lets nobody stay.
+        _ask_server_room(session, session, act, fields={"affected": len(ending)}, then=end)
 
     async def _enroll(self, session: Session, request: Enroll) -> None:
         _require(session, Rank.SERVER_ADMIN)
@@ -241,25 +253,31 @@ class AdminDesk:
         wanted = new_user(
             name, random_bytes=services.random_bytes, role=request.role, password=encoded, field="name"
         )
+        person = Person(wanted.user_id, wanted.name, wanted.role)
+        audit = await _note(session, Act(request.id, "enroll", person, role=wanted.role))
         user = await services.store.create_user(wanted, at_ms=services.now_ms())
         if user.user_id != wanted.user_id:
             raise _taken(name)
         _log.info("admin.enrolled", by=session.user_id, user=user.user_id, role=user.role)
-        session.reply(ok(request.id, user=user.user_id, name=user.name, role=user.role, password=password))
+        account = {"user": user.user_id, "name": user.name, "role": user.role, "password": password}
+        session.reply(ok(request.id, **account, **audit))
 
     async def _reset(self, session: Session, request: Reset) -> None:
         _require(session, Rank.SERVER_ADMIN)
+        check_no_nul(request.id, reason=request.reason)
         services = self._services
         row = (await services.store.find_users([request.user])).get(request.user)
         if row is None:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no registered user {request.user}", field="user")
-        _require_above(session, Person(row.user_id, row.name, row.role))
+        person = Person(row.user_id, row.name, row.role)
+        _require_above(session, person)
         if request.dry_run:
             tokens = await services.store.list_tokens(row.user_id, limit=TOKENS_MAX)
             now_ms = services.now_ms()
             session.reply(ok(request.id, affected=sum(_is_good(token, now_ms) for token in tokens)))
             return
         password, encoded = await self._new_password()
+        audit = await _note(session, Act(request.id, "reset", person, reason=request.reason))
         try:
             await services.store.set_password(row.user_id, name_key(row.name), encoded)
         except Conflict:
@@ -268,11 +286,15 @@ class AdminDesk:
         revoked = await services.store.revoke_user(row.user_id, at_ms=services.now_ms())
         services.on_revoked()
         _log.info("admin.reset", by=session.user_id, user=row.user_id, tokens=revoked)
-        session.reply(ok(request.id, affected=revoked, password=password))
+        session.reply(ok(request.id, affected=revoked, password=password, **audit))
 
-    def _drain(self, session: Session, request: Drain) -> None:
+    async def _drain(self, session: Session, request: Drain) -> None:
         _require(session, Rank.SERVER_ADMIN)
-        session.reply(ok(request.id, affected=self._services.sessions()))
+        check_no_nul(request.id, reason=request.reason)
+        audit: Envelope = {}
+        if not request.dry_run:
+            audit = await _note(session, Act(request.id, "drain", reason=request.reason))
+        session.reply(ok(request.id, affected=self._services.sessions(), **audit))
         if not request.dry_run:
             _log.warning("admin.drain", by=session.user_id)
             self._services.drain()
@@ -291,6 +313,29 @@ class AdminDesk:
         return password, await self._services.passwords.hash(password)
 
 
+async def _note(session: Session, act: Act) -> Envelope:
+    """Have an act in the audit before it is done; its `audit`.
+
+    Raises:
+        Refused: it cannot be stored, and so is not to be done.
+    """
+    stand_in = StandIn(session.user_id, session.name)
+    _ask_server_room(session, stand_in, act)
+    return {"audit": (await stand_in.wait())["audit"]}
+
+
+def _ask_server_room(
+    session: Session,
+    answered: Sender,
+    act: Act,
+    *,
+    fields: Envelope | None = None,
+    then: Callable[[], None] | None = None,
+) -> None:
+    message = GovernRoom(answered, act, actor=actor_of(session), fields=fields, then=then)
+    session.tell_room(SERVER_ROOM, message, control=True)
+
+
 def _role(session: Session) -> str:
     principal: Principal | None = session.principal
     return "" if principal is None else principal.role
@@ -302,8 +347,7 @@ def _rank(session: Session) -> Rank:
 
 def _require(session: Session, needs: Rank) -> None:
     if _rank(session) < needs:
-        who = needs.name.lower().replace("_", " ")
-        raise Refused(ErrorCode.FORBIDDEN, f"it takes the rank of a {who} to ask this")
+        raise Refused(ErrorCode.FORBIDDEN, f"it takes the rank of {needs.words} to ask this")
 
 
 def _require_above(session: Session, target: Person) -> None:

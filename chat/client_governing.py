@@ -33,11 +33,26 @@ class ClientGoverning(ClientChanges):
         *,
         topic: str | None = None,
         slow_s: float | None = None,
+        retention_s: int | None = None,
         timeout_s: float | None = None,
     ) -> Envelope:
-        """Give a room another topic, or another time between two messages of a member."""
+        """Give a room another topic, another time between two messages of a member, or to keep them.
+
+        Args:
+            room: which.
+            topic: None: it stays, as do the others.
+            slow_s: between two messages.
+            retention_s: for which it keeps what is said; 0: for ever.
+            timeout_s: for the answer, reconnecting included.
+        """
         return await self.request(
-            "update", room=room, topic=topic, slow=slow_s, timeout_s=timeout_s, again=_AGAIN
+            "update",
+            room=room,
+            topic=topic,
+            slow=slow_s,
+            retention=retention_s,
+            timeout_s=timeout_s,
+            again=_AGAIN,
         )
 
     async def moderate(

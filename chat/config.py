@@ -250,6 +250,9 @@ class Config(BaseSettings):
     typing_watchers_max: Count = 100
     """Subscribers above which a room shows no typing."""
 
+    retention_every_s: Seconds = 600.0
+    """Between two looks for messages that their rooms do not keep any more."""
+
     # Storage
     writers: Annotated[int, Field(ge=1, le=64)] = 2
     """Batching writers, each with a connection of its own; rooms are spread over them."""

@@ -71,6 +71,7 @@ class Counts:
         events: events that rooms put in order.
         deliveries: event frames put into outboxes, one for each receiver.
         ephemeral_deliveries: the same for frames outside the log (`typing`, `read`); shed ones do not count.
+        expired: messages deleted because their rooms did not keep them any more.
         slow_consumers: connections ended because their outbox was full.
         rewinds: subscribers told `rewind`.
         gaps: subscribers told `gap`.
@@ -100,6 +101,7 @@ class Counts:
         "duplicates",
         "ephemeral_deliveries",
         "events",
+        "expired",
         "frames_in",
         "gaps",
         "handshakes_failed",
@@ -133,6 +135,7 @@ class Counts:
         self.connections_opened = 0
         self.deliveries = 0
         self.duplicates = 0
+        self.expired = 0
         self.ephemeral_deliveries = 0
         self.events = 0
         self.frames_in = 0

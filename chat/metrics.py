@@ -154,6 +154,7 @@ _COUNTERS: Final = (
     ("events", "Events ordered by rooms."),
     ("deliveries", "Event frames put into outboxes."),
     ("ephemeral_deliveries", "Typing and read frames put into outboxes."),
+    ("expired", "Messages deleted because their rooms keep none so old."),
     ("slow_consumers", "Connections ended for a full outbox."),
     ("rewinds", "Subscribers told to rewind."),
     ("gaps", "Subscribers told of a gap."),

@@ -43,6 +43,7 @@ from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
+from chat.retention import Retention
 from chat.review_access import ReviewServices
 from chat.review_queue import ReviewQueue, staff_teller
 from chat.revocations import Revocations
@@ -259,6 +260,14 @@ class Node:
             readiness=self.readiness,
         )
         self.gateway = self._make_gateway(presence, authenticator)
+        retention = Retention(
+            self.store,
+            self.rooms.hand_on,
+            pressure=lambda: self.governor.level,
+            now_ms=self._now_ms,
+            every_s=config.retention_every_s,
+            counts=self.metrics.counts,
+        )
         heartbeat = Heartbeat(
             lambda: self.sessions,
             HeartbeatTimes(
@@ -301,6 +310,7 @@ class Node:
                 ChildSpec(id="read-pointers", start=self.reads.run),
                 ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="reviews", start=self.reviews.run),
+                ChildSpec(id="retention", start=retention.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
                 ChildSpec(id="strangers", start=authenticator.strangers.run),

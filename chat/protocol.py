@@ -19,6 +19,8 @@ SUBPROTOCOL_JSON: Final = "parley.v1.json"
 BODY_MAX_BYTES: Final = 8192
 TTL_MAX_S: Final = 10 * 366 * 86_400.0
 """Of a sanction: longer is for ever, which needs no number."""
+RETENTION_MIN_S: Final = 60
+"""The shortest time for which a room keeps what is said in it."""
 SERVER_ROOM: Final = "sys.server"
 """The room of what is done server-wide (`chat.house`); names that begin so are nobody's to choose."""
 PURGED_MAX: Final = 500
@@ -44,6 +46,7 @@ Status = Literal["online", "away", "dnd", "invisible"]
 Query = Annotated[str, Meta(min_length=1, max_length=256)]
 Topic = Annotated[str, Meta(max_length=256)]
 Reason = Annotated[str, Meta(min_length=1, max_length=256)]
+RetentionS = Annotated[int, Meta(ge=0, le=int(TTL_MAX_S))]
 SlowS = Annotated[float, Meta(ge=0, le=21600)]
 StatusText = Annotated[str, Meta(max_length=128)]
 
@@ -289,11 +292,12 @@ class Create(Request, frozen=True, tag="create"):
 
 
 class Update(Request, frozen=True, tag="update"):
-    """Give a room other settings."""
+    """Give a room other settings; `retention` 0: it keeps for ever what is said in it."""
 
     room: RoomName
     topic: Topic | None = None
     slow: SlowS | None = None
+    retention: RetentionS | None = None
 
 
 class Invite(Request, frozen=True, tag="invite"):
@@ -304,7 +308,19 @@ class Invite(Request, frozen=True, tag="invite"):
 
 
 ModAction = Literal[
-    "kick", "ban", "unban", "mute", "unmute", "role", "lock", "unlock", "slow", "purge", "announce"
+    "kick",
+    "ban",
+    "unban",
+    "mute",
+    "unmute",
+    "role",
+    "lock",
+    "unlock",
+    "slow",
+    "archive",
+    "unarchive",
+    "purge",
+    "announce",
 ]
 
 
@@ -360,7 +376,7 @@ class Sessions(Request, frozen=True, tag="sessions"):
 
 
 class Disconnect(Request, frozen=True, tag="disconnect"):
-    """End a user's sessions, or one of them; the client may come back."""
+    """End a user's sessions but the one that asks, or one of them; the client may come back."""
 
     user: UserId
     session: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
@@ -380,6 +396,7 @@ class Reset(Request, frozen=True, tag="reset"):
     """Revoke all of a user's tokens and set another password, which is told once."""
 
     user: UserId
+    reason: Reason | None = None
     dry_run: bool = False
 
 
@@ -392,6 +409,7 @@ class Busiest(Request, frozen=True, tag="busiest"):
 class Drain(Request, frozen=True, tag="drain"):
     """End this server in order, as SIGTERM does."""
 
+    reason: Reason | None = None
     dry_run: bool = False
 
 

@@ -2,8 +2,6 @@
 
 from typing import Final, assert_never
 
-import trio
-
 from chat.cursors import from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.message_desk import reply_fitting
@@ -13,6 +11,7 @@ from chat.room_messages import SendMessage
 from chat.room_rules import Rank
 from chat.room_state import KIND_MESSAGE
 from chat.session import Session
+from chat.stand_in import StandIn
 from storage import Conflict
 from storage.model import RoomId
 from storage.review_model import WAITING, NewReport, ReportMove, ReportRow, ReportState
@@ -23,43 +22,6 @@ _CLOSING: Final[dict[str, ReportState]] = {
     "dismiss": "dismissed",
     "reject": "rejected",
 }
-
-
-class HeldAuthor:
-    """Stands for the author of a held message when a moderator lets it in: the room's answer comes here.
-
-    Args:
-        row: the message.
-    """
-
-    def __init__(self, row: ReportRow) -> None:
-        self.user_id = row.author
-        self.name = row.author_name
-        self._answered = trio.Event()
-        self._answer: Envelope | Refused = {}
-
-    def reply(self, envelope: Envelope) -> None:
-        """The message is stored."""
-        self._answer = envelope
-        self._answered.set()
-
-    def refuse(self, refused: Refused) -> None:
-        """The room does not take it."""
-        self._answer = refused
-        self._answered.set()
-
-    async def wait(self) -> Envelope:
-        """The `ok` of the message; the caller bounds the time.
-
-        Raises:
-            Refused: the room does not take it.
-        """
-        await self._answered.wait()
-        if isinstance(self._answer, Refused):
-            # It answers another request than the author's.
-            self._answer.request_id = None
-            raise self._answer
-        return self._answer
 
 
 class ReportDesk:
@@ -194,7 +156,7 @@ class ReportDesk:
         row = await self._move(session, request, "claimed")
         if row.cid is None or row.body is None:
             raise AssertionError("a held message without its text")
-        author = HeldAuthor(row)
+        author = StandIn(row.author, row.author_name)
         message = SendMessage(author, 0, row.cid, row.body, row.reply_to, row.thread, reviewed=True)
         session.tell_room(row.room, message, control=True)
         answer = await author.wait()

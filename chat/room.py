@@ -21,7 +21,7 @@ from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
-from chat.room_governance import order_governance
+from chat.room_governance import Act, order_governance
 from chat.room_guard import RoomGuard
 from chat.room_messages import (
     ApplyRules,
@@ -507,7 +507,8 @@ class Room(Actor[RoomMessage]):
             self._services.presence.end_watch(self.name, user_id)
 
     def _govern(self, state: RoomState, topic: Topic, message: GovernRoom) -> None:
-        moderates = isinstance(message.request, Mod)
+        # Only the server asks for an act, once it has looked at who asks.
+        moderates = isinstance(message.request, Mod | Act)
         # A room on fire is moderated by the server's people also while nothing else is taken.
         beyond_bound = moderates and message.actor.server_role in SERVER_RANKS
         if not beyond_bound:
@@ -521,7 +522,7 @@ class Room(Actor[RoomMessage]):
             now_ms=self._services.now_ms(),
         )
         entry = governed.entry
-        if moderates:
+        if isinstance(message.request, Mod):
             message.fields = {**message.fields, "affected": governed.affected}
         if entry is None:
             self._govern_known(state, message)
@@ -531,6 +532,8 @@ class Room(Actor[RoomMessage]):
         self._writer.submit(entry, message, beyond_bound=beyond_bound)
         message.progress = state.progress
         self._governed_seq = entry.seq
+        if message.then is not None:
+            message.then()
         if governed.concerns_stranger and self.name != SERVER_ROOM:
             # Who has nothing to do with a room is not to be molested from there.
             self._news.hush(entry.seq)

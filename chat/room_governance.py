@@ -6,7 +6,7 @@ afterwards meets the room as it then is. Who may do what stands in `chat.room_ru
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple, assert_never
+from typing import Final, Literal, NamedTuple, TypeVar, assert_never
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -14,15 +14,49 @@ from msgspec import UNSET, Struct, UnsetType
 from chat.direct_rooms import direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.message_facts import KIND_PURGE
-from chat.protocol import SERVER_ROOM, Invite, Leave, Mod, Update
+from chat.protocol import RETENTION_MIN_S, SERVER_ROOM, Invite, Leave, Mod, Update
 from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
 from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
-Governing = Leave | Update | Invite | Mod
+
+class Act(NamedTuple):
+    """What one of the server's people does to an account, or to the server: for the audit of `SERVER_ROOM`.
+
+    Whoever asks for it has looked at who may.
+
+    Attributes:
+        id: of the request that it is done for.
+        user: whose account, or sessions; None: nobody's.
+        session: the one session that it is about.
+        role: of a new account.
+    """
+
+    id: int
+    action: Literal["enroll", "reset", "disconnect", "drain"]
+    user: Person | None = None
+    session: str | None = None
+    role: str | None = None
+    reason: str | None = None
+
+
+class Expire(NamedTuple):
+    """Delete messages that the room does not keep any more; asked for by the server itself.
+
+    Attributes:
+        id: of no request.
+        retention_s: the policy by which they were chosen: under another one nothing is deleted.
+    """
+
+    id: int
+    retention_s: int
+
+
+Governing = Leave | Update | Invite | Mod | Act | Expire
 """Requests that change what a room is, or who belongs to it."""
 
 Omitted = str | UnsetType
+T = TypeVar("T")
 
 
 class MemberEvent(Struct, frozen=True, kw_only=True):
@@ -60,6 +94,8 @@ class RoomEvent(Struct, frozen=True, kw_only=True):
     topic: str | UnsetType = UNSET
     slow: float | UnsetType = UNSET
     locked: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    retention: int | UnsetType = UNSET
     reason: Omitted = UNSET
 
 
@@ -77,7 +113,18 @@ class AnnounceEvent(Struct, frozen=True, kw_only=True):
     body: str
 
 
-GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent | AnnounceEvent
+class ActEvent(Struct, frozen=True, kw_only=True):
+    """Something was done to an account, or to the server; in the server's own room only."""
+
+    action: Literal["enroll", "reset", "disconnect", "drain"]
+    user: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    session: str | UnsetType = UNSET
+    reason: Omitted = UNSET
+
+
+GoverningEvent = MemberEvent | RoleEvent | SanctionEvent | RoomEvent | PurgeEvent | AnnounceEvent | ActEvent
 KIND_OF: Final[dict[type[GoverningEvent], str]] = {
     MemberEvent: "member",
     RoleEvent: "role",
@@ -85,6 +132,7 @@ KIND_OF: Final[dict[type[GoverningEvent], str]] = {
     RoomEvent: "room",
     PurgeEvent: KIND_PURGE,
     AnnounceEvent: "announce",
+    ActEvent: "act",
 }
 SERVER_ACTIONS: Final = frozenset({"ban", "unban", "mute", "unmute", "announce"})
 KINDS: Final = frozenset(KIND_OF.values())
@@ -156,8 +204,8 @@ def order_governance(
         now_ms: the wall clock.
 
     Raises:
-        Refused: `not_member`, `room_not_found`, `banned`, `forbidden`, `not_found`, `room_full`,
-            `bad_request`; the log is as it was.
+        Refused: `not_member`, `room_not_found`, `banned`, `forbidden`, `not_found`, `room_full`, `muted`,
+            `locked`, `bad_request`; the log is as it was.
     """
     # In the server's own room nobody but the server's people is anybody.
     role = None if state.name == SERVER_ROOM else state.roster.role_of(actor.user_id)
@@ -204,6 +252,12 @@ def concerned(entry: LogEntry) -> str | None:
 def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
     """The event; None: it is so already."""
     state = case.state
+    if isinstance(request, Act):
+        return _note(case, request)
+    if isinstance(request, Expire):
+        if state.row.retention_s != request.retention_s or not case.seqs:
+            return None
+        return PurgeEvent(seqs=case.seqs, reason=f"kept for {_lasting(request.retention_s)}")
     if state.name == SERVER_ROOM and not (isinstance(request, Mod) and request.action in SERVER_ACTIONS):
         raise Refused(ErrorCode.BAD_REQUEST, "that is not done to a whole server", field="action")
     if isinstance(request, Invite) and state.row.kind == "direct":
@@ -223,6 +277,26 @@ def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
             assert_never(request)
 
 
+def _lasting(seconds: int) -> str:
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds % unit == 0:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"
+
+
+def _note(case: _Case, act: Act) -> ActEvent:
+    if case.state.name != SERVER_ROOM:
+        raise AssertionError("only the server's own room has such acts")
+    return ActEvent(
+        action=act.action,
+        user=UNSET if act.user is None else act.user.user_id,
+        name=UNSET if act.user is None else act.user.name,
+        role=UNSET if act.role is None else act.role,
+        session=UNSET if act.session is None else act.session,
+        reason=UNSET if act.reason is None else act.reason,
+    )
+
+
 def _leave(case: _Case) -> MemberEvent:
     state, user_id = case.state, case.actor.user_id
     member = state.require_member(user_id, case.at_ms)
@@ -234,19 +308,32 @@ def _leave(case: _Case) -> MemberEvent:
 
 def _update(case: _Case, request: Update) -> RoomEvent | None:
     row = case.state.row
-    if request.topic is None and request.slow is None:
-        raise Refused(ErrorCode.BAD_REQUEST, "give a topic or slow", field="topic")
+    if request.topic is None and request.slow is None and request.retention is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "give a topic, slow or retention", field="topic")
     if request.topic is not None:
         require_right("topic", row.kind, case.rank)
         case.state.roster.sanctions.require_free(case.actor.user_id, "mute", case.at_ms)
     if request.slow is not None:
         require_right("slow", row.kind, case.rank)
-    if request.topic in {None, row.topic} and request.slow in {None, row.slow_s}:
-        return None
-    return RoomEvent(
-        topic=UNSET if request.topic in {None, row.topic} else request.topic or "",
-        slow=UNSET if request.slow in {None, row.slow_s} else request.slow or 0.0,
+    if request.retention is not None:
+        require_right("retention", row.kind, case.rank)
+        if 0 < request.retention < RETENTION_MIN_S:
+            text = f"what is said is kept for {RETENTION_MIN_S} s at least, or for ever (0)"
+            raise Refused(ErrorCode.BAD_REQUEST, text, field="retention")
+    event = RoomEvent(
+        topic=_changed(request.topic, row.topic),
+        slow=_changed(request.slow, row.slow_s),
+        retention=_changed(request.retention, row.retention_s or 0),
     )
+    if event == RoomEvent():
+        return None
+    if event.topic is not UNSET or event.slow is not UNSET:
+        case.state.require_open()
+    return event
+
+
+def _changed(wanted: T | None, present: T) -> T | UnsetType:
+    return UNSET if wanted is None or wanted == present else wanted
 
 
 def _invite(case: _Case, user_id: str) -> MemberEvent | None:
@@ -256,6 +343,7 @@ def _invite(case: _Case, user_id: str) -> MemberEvent | None:
         return None
     target = _known(case, user_id, "user")
     _require_not_banned(case, user_id)
+    state.require_open()
     state.roster.require_place()
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
 
@@ -273,11 +361,13 @@ def _complete_pair(case: _Case, user_id: str) -> MemberEvent | None:
         raise Refused(ErrorCode.FORBIDDEN, "a direct room is for two people")
     state.roster.sanctions.require_free(actor.user_id, "ban", case.at_ms)
     if actor.user_id not in state.members:
+        state.require_open()
         return MemberEvent(user=actor.user_id, name=actor.name, role="member", action="join")
     if user_id in state.members:
         return None
     target = _known(case, user_id, "user")
     _require_not_banned(case, user_id)
+    state.require_open()
     return MemberEvent(user=user_id, name=target.name, role="member", action="invite")
 
 
@@ -289,11 +379,16 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right(request.action, row.kind, case.rank)
             locked = request.action == "lock"
             return None if row.locked == locked else RoomEvent(locked=locked, reason=reason)
+        case "archive" | "unarchive":
+            require_right(request.action, row.kind, case.rank)
+            archived = request.action == "archive"
+            return None if row.archived == archived else RoomEvent(archived=archived, reason=reason)
         case "announce":
             require_right("announce", row.kind, case.rank)
             if request.body is None:
                 raise Refused(ErrorCode.BAD_REQUEST, "say what", field="body")
             case.state.roster.sanctions.require_free(case.actor.user_id, "mute", case.at_ms)
+            case.state.require_open()
             return AnnounceEvent(body=request.body)
         case "purge":
             return _purge(case, request, reason)
@@ -391,7 +486,7 @@ def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed
             return Governed(entry)
         case SanctionEvent():
             return _sanction(state, event, entry)
-        case PurgeEvent() | AnnounceEvent():
+        case PurgeEvent() | AnnounceEvent() | ActEvent():
             return Governed(entry)
         case RoomEvent():
             row = state.row
@@ -400,6 +495,8 @@ def _apply(state: RoomState, event: GoverningEvent, entry: LogEntry) -> Governed
                 topic=row.topic if event.topic is UNSET else event.topic,
                 slow_s=row.slow_s if event.slow is UNSET else event.slow,
                 locked=row.locked if event.locked is UNSET else event.locked,
+                archived=row.archived if event.archived is UNSET else event.archived,
+                retention_s=row.retention_s if event.retention is UNSET else event.retention or None,
             )
             return Governed(entry)
         case _:

@@ -5,7 +5,7 @@ it, by `chat.room.answer_discarded`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -155,20 +155,22 @@ class GovernRoom:
         target: whom the request names, as far as the server knows.
         seqs: of the messages that are to be purged.
         fields: what its `ok` carries besides.
+        then: called in the room's turn when it is ordered, before anybody hears of it.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "seqs", "target")
+    __slots__ = ("actor", "fields", "peer", "progress", "request", "request_id", "seqs", "target", "then")
 
     def __init__(
         self,
-        peer: Member,
+        peer: Sender,
         request: Governing,
         *,
         actor: Person,
         target: Person | None = None,
         seqs: Sequence[int] = (),
         fields: Envelope | None = None,
+        then: Callable[[], None] | None = None,
     ) -> None:
         self.peer = peer
         self.request = request
@@ -177,6 +179,7 @@ class GovernRoom:
         self.target = target
         self.seqs = seqs
         self.fields: Envelope = {} if fields is None else fields
+        self.then = then
         self.progress: Progress | None = None
 
 

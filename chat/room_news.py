@@ -131,6 +131,8 @@ def snapshot(state: RoomState, user_id: str) -> Envelope:
         "slow": row.slow_s,
         "strict": row.strict,
         "locked": row.locked,
+        "archived": row.archived,
+        "retention": row.retention_s or 0,
         "members": len(state.members),
         "role": None if member is None else member.role,
         "read": None if member is None else member.read_seq,

@@ -17,6 +17,12 @@ class Rank(IntEnum):
     SERVER_MODERATOR = 4
     SERVER_ADMIN = 5
 
+    @property
+    def words(self) -> str:
+        """As people say it: "an owner", "a server moderator"."""
+        name = self.name.lower().replace("_", " ")
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
 
 class Person(NamedTuple):
     """A user, as far as it matters to a room.
@@ -68,6 +74,9 @@ RULES: Final[dict[str, Rule]] = {
     "slow": Rule(Rank.MODERATOR, upon=False),
     "lock": Rule(Rank.MODERATOR, upon=False),
     "unlock": Rule(Rank.MODERATOR, upon=False),
+    "archive": Rule(Rank.OWNER, upon=False),
+    "unarchive": Rule(Rank.OWNER, upon=False),
+    "retention": Rule(Rank.OWNER, upon=False),
     "announce": Rule(Rank.MODERATOR, upon=False),
     "automod": Rule(Rank.MODERATOR, upon=False),
     "review": Rule(Rank.MODERATOR, upon=False),
@@ -97,7 +106,6 @@ def require_right(action: str, kind: RoomKind, actor: Rank, target: Rank | None 
     rule = RULES[action]
     needs = rule.pair if kind == "direct" else rule.needs
     if actor < needs:
-        who = needs.name.lower().replace("_", " ")
-        raise Refused(ErrorCode.FORBIDDEN, f"it takes the rank of a {who} to do this ({action})")
+        raise Refused(ErrorCode.FORBIDDEN, f"it takes the rank of {needs.words} to do this ({action})")
     if rule.upon and target is not None and target >= actor:
         raise Refused(ErrorCode.FORBIDDEN, f"this ({action}) can be done only to people of a lower rank")

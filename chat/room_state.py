@@ -197,8 +197,18 @@ class RoomState:
             Refused: `muted`, `locked`.
         """
         self.roster.sanctions.require_free(member.user_id, "mute", now_ms)
+        self.require_open()
         if self.row.locked and member.role == "member":
             raise Refused(ErrorCode.LOCKED, "only moderators write in this room now")
+
+    def require_open(self) -> None:
+        """Let nobody through in a room that is archived.
+
+        Raises:
+            Refused: `locked`.
+        """
+        if self.row.archived:
+            raise Refused(ErrorCode.LOCKED, "the room is archived")
 
     # -- ordering --------------------------------------------------------------------------------------
 
@@ -409,12 +419,13 @@ class RoomState:
         """Make somebody a member at once; None when nothing changed.
 
         Raises:
-            Refused: `banned`, `room_not_found` where joining takes an invitation, `room_full`.
+            Refused: `banned`, `room_not_found` where joining takes an invitation, `locked`, `room_full`.
         """
         known = self.members.get(user_id)
         if known is not None:
             return None if known.name == name else self.roster.rename(known, name)
         self.require_reader(user_id, now_ms)
+        self.require_open()
         self.roster.require_place()
         member = MemberRow(user_id, name, "member", now_ms, self.head_seq)
         self.roster.add(member)

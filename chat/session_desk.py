@@ -465,6 +465,8 @@ def _settings(row: RoomRow) -> Envelope:
         "slow": row.slow_s,
         "strict": row.strict,
         "locked": row.locked,
+        "archived": row.archived,
+        "retention": row.retention_s or 0,
         "language": row.language,
         "by": row.created_by,
         "at": row.created_at_ms,

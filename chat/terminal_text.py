@@ -103,7 +103,11 @@ def format_event(event: Mapping[str, object], *, tz: tzinfo | None, with_room: b
 def _governed(event: Mapping[str, object]) -> str:
     """What an event that governs the room says; its `name` is that of whom it concerns."""
     if event["kind"] == "room":
-        changed = [f"{name} {event[name]}" for name in ("topic", "slow", "locked") if name in event]
+        changed = [
+            f"{name} {event[name]}"
+            for name in ("topic", "slow", "locked", "archived", "retention")
+            if name in event
+        ]
         what = f"room: {', '.join(changed)}"
     elif event["kind"] == "role":
         what = f"{event.get('name')} is {event.get('role')}"

@@ -140,7 +140,10 @@ def _for_people(row: Envelope) -> Envelope:
         return row
     said = cast("dict[str, object]", detail)
     what = ", ".join(
-        f"{name} {cell(name, value)}" for name, value in said.items() if name not in _TOLD_ALREADY
+        # A purge names up to five hundred messages.
+        f"{len(value)} messages" if isinstance(value, list) else f"{name} {cell(name, value)}"
+        for name, value in said.items()
+        if name not in _TOLD_ALREADY
     )
     return {**row, "target": said.get("name", row.get("target")), "what": what}
 

@@ -23,6 +23,7 @@ from scripts.admin.moderation import add_commands
 from scripts.admin.output import say
 from scripts.admin.purging import purge
 from scripts.admin.reports import reports_app
+from scripts.admin.retention import retention_app
 from scripts.admin.rooms import rooms_app
 from scripts.admin.tail import tail
 from scripts.admin.top import top
@@ -39,8 +40,9 @@ app.command(init)
 app.command(login)
 app.command(users_app)
 app.command(rooms_app)
-add_commands(app, users_app)
+add_commands(app, users_app, rooms_app)
 app.command(purge)
+app.command(retention_app)
 app.command(reports_app)
 app.command(automod_app)
 app.command(audit_app)

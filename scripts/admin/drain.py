@@ -17,7 +17,7 @@ def drain(*, options: ActOptions | None = None) -> int:
         question = f"End the server, with {sessions} sessions?"
         await confirm(question, yes=act.yes, dry_run=act.dry_run)
         if not act.dry_run:
-            sessions = (await connection.ask("drain"))["affected"]
+            sessions = (await connection.ask("drain", reason=act.reason))["affected"]
         what = "would end" if act.dry_run else "is draining"
         told = {"affected": sessions, "dry_run": act.dry_run}
         connection.out.value(told, f"the server {what}: {sessions} sessions")

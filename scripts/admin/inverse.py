@@ -8,7 +8,8 @@ Item = Mapping[str, object]
 
 _LIFTS: Final = {"ban": "unban", "mute": "unmute"}
 _LAID: Final = {lift: act for act, lift in _LIFTS.items()}
-_SETTINGS: Final = ("topic", "slow", "locked")
+_SETTINGS: Final = ("topic", "slow", "locked", "archived", "retention")
+_SWITCHES: Final = {"locked": ("lock", "unlock"), "archived": ("archive", "unarchive")}
 
 
 class NoInverse(Exception):
@@ -114,10 +115,13 @@ def _restore(item: Item, earlier: Sequence[Item]) -> Sequence[Ask]:
     settings: dict[str, object] = {}
     asks: list[Ask] = []
     for name in sorted(_changed(item)):
-        if name == "locked":
-            asks.append(Ask("mod", {"action": "unlock" if _detail(item)["locked"] else "lock"}))
+        if name in _SWITCHES:
+            asks.append(Ask("mod", {"action": _SWITCHES[name][bool(_detail(item)[name])]}))
             continue
         known = [_detail(before)[name] for before in earlier if name in _detail(before)]
+        if name == "retention":
+            # Every room begins by keeping everything.
+            known.append(0)
         if not known:
             raise NoInverse(f"the audit does not know the {name} that was there before")
         settings[name] = known[0]

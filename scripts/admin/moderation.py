@@ -184,10 +184,22 @@ def enable(user: Person, /, *, options: ActOptions | None = None) -> int:
     return _upon("unban", user, None, options or ActOptions())
 
 
-def add_commands(app: App, users: App) -> None:
-    """Put them beside the other nouns, for a moderator types them often; two are said of users as well."""
+def archive(room: RoomArgument, /, *, options: ActOptions | None = None) -> int:
+    """Close a room for good: it is read, nobody writes or joins, and it is listed no more. For its owners."""
+    return _room_act("archive", room, options or ActOptions(), asks=True)
+
+
+def unarchive(room: RoomArgument, /, *, options: ActOptions | None = None) -> int:
+    """Open an archived room again."""
+    return _room_act("unarchive", room, options or ActOptions())
+
+
+def add_commands(app: App, users: App, rooms: App) -> None:
+    """Put them beside the other nouns, for a moderator types them often; some are said of a noun alone."""
     users.command(disable)
     users.command(enable)
+    rooms.command(archive)
+    rooms.command(unarchive)
     for command in (kick, ban, unban, mute, unmute, role, lock, unlock, slow, announce, undo):
         app.command(command)
 
@@ -214,8 +226,10 @@ def _upon(
     return with_server(act, work)
 
 
-def _room_act(action: str, room: str, act: ActOptions, **fields: object) -> int:
+def _room_act(action: str, room: str, act: ActOptions, *, asks: bool = False, **fields: object) -> int:
     async def work(connection: Connection) -> int:
+        if asks:
+            await confirm(f"{action.capitalize()} {room}?", yes=act.yes, dry_run=act.dry_run)
         answer = await _moderate(connection, action, room, act, **fields)
         _tell(connection, action, room, act, answer, f"{action} {room}")
         return EXIT_OK

@@ -1,7 +1,8 @@
 """`parley admin purge`: deletes many messages of a room, a page at a time."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from cyclopts import Parameter
 
@@ -12,6 +13,24 @@ from scripts.admin.exits import EXIT_OK
 from scripts.admin.lookup import ask_room, find_user
 from scripts.admin.options import ActOptions, seconds
 from scripts.admin.rooms import RoomArgument
+
+
+class Purge(NamedTuple):
+    """What is to be deleted: see `chat.protocol.Mod`."""
+
+    target: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    seqs: Sequence[int] | None = None
+    reason: str | None = None
+    dry_run: bool = False
+
+
+class Purged(NamedTuple):
+    """What was deleted, or would be: how many messages, under which ids of the audit."""
+
+    affected: int
+    audits: Sequence[object]
 
 
 def purge(
@@ -27,57 +46,81 @@ def purge(
     """Delete messages: all, or those of a user, of a time, or at their places. Stop it at any time."""
     act = options or ActOptions()
     act.needed_reason()
-    now = datetime.now(UTC)
-    since_ms, until_ms = _ago_ms(now, last, "--last"), _ago_ms(now, until, "--until")
+    since_ms, until_ms = _ago_ms(last, "--last"), _ago_ms(until, "--until")
     places = None if seqs is None else _places(seqs)
 
     async def work(connection: Connection) -> int:
         found = None if user is None else await find_user(connection, user, room)
         whose = "everybody" if found is None else found.name
         await confirm(f"Delete messages of {whose} in {room}?", yes=act.yes, dry_run=act.dry_run)
-        deleted, audits = 0, []
-        cursor: object = None
-        with open_progress() as progress:
-            task = progress.add_task(f"{room}: 0 messages", total=None)
-            while True:
-                page = await ask_room(
-                    connection,
-                    "mod",
-                    room,
-                    action="purge",
-                    target=None if found is None else found.user_id,
-                    since_ms=since_ms,
-                    until_ms=until_ms,
-                    seqs=places,
-                    reason=act.reason,
-                    dry_run=act.dry_run or None,
-                    cursor=cursor,
-                )
-                affected = page["affected"]
-                deleted += affected if isinstance(affected, int) else 0
-                if "audit" in page:
-                    audits.append(page["audit"])
-                progress.update(task, description=f"{room}: {deleted} messages")
-                cursor = page.get("next")
-                if cursor is None:
-                    break
+        wanted = Purge(
+            target=None if found is None else found.user_id,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            seqs=places,
+            reason=act.reason,
+            dry_run=act.dry_run,
+        )
+        purged = await purge_pages(connection, room, wanted)
         told = {
             "action": "purge",
             "room": room,
-            "affected": deleted,
-            "audit": audits,
+            "affected": purged.affected,
+            "audit": purged.audits,
             "dry_run": act.dry_run,
         }
-        words = f"{'would delete' if act.dry_run else 'deleted'} {deleted} messages of {whose} in {room}"
+        words = (
+            f"{'would delete' if act.dry_run else 'deleted'} {purged.affected} messages of {whose} in {room}"
+        )
         connection.out.value(told, words)
         return EXIT_OK
 
     return with_server(act, work)
 
 
-def _ago_ms(now: datetime, duration: str | None, option: str) -> int | None:
+async def purge_pages(connection: Connection, room: str, wanted: Purge) -> Purged:
+    """Delete a page after the other, told as it goes; who stops it has deleted what was told.
+
+    Raises:
+        ClientError: the server refuses, or is gone; pages that were deleted stay deleted.
+        Problem: there is no such room.
+    """
+    affected, audits = 0, list[object]()
+    cursor: object = None
+    with open_progress() as progress:
+        task = progress.add_task(f"{room}: 0 messages", total=None)
+        while True:
+            page = await ask_room(
+                connection,
+                "mod",
+                room,
+                action="purge",
+                target=wanted.target,
+                since_ms=wanted.since_ms,
+                until_ms=wanted.until_ms,
+                seqs=wanted.seqs,
+                reason=wanted.reason,
+                dry_run=wanted.dry_run or None,
+                cursor=cursor,
+            )
+            count = page["affected"]
+            affected += count if isinstance(count, int) else 0
+            if "audit" in page:
+                audits.append(page["audit"])
+            progress.update(task, description=f"{room}: {affected} messages")
+            cursor = page.get("next")
+            if cursor is None:
+                return Purged(affected, audits)
+
+
+def ago_ms(duration_s: float) -> int:
+    """The time that was so long ago, in milliseconds since 1970 UTC."""
+    return round((datetime.now(UTC) - timedelta(seconds=duration_s)).timestamp() * 1000)
+
+
+def _ago_ms(duration: str | None, option: str) -> int | None:
     ago_s = seconds(duration, option)
-    return None if ago_s is None else round((now - timedelta(seconds=ago_s)).timestamp() * 1000)
+    return None if ago_s is None else ago_ms(ago_s)
 
 
 def _places(text: str) -> list[int]:

@@ -23,6 +23,8 @@ _SETTINGS: Final = (
     "slow",
     "strict",
     "locked",
+    "archived",
+    "retention",
     "language",
     "by",
     "at",
@@ -44,7 +46,7 @@ def list_rooms(
 
     async def work(connection: Connection) -> int:
         rooms, more = await connection.listed("rooms", all=None if public else True, limit=limit)
-        columns = ("room", "kind", "topic", "slow", "locked", "by", "at")
+        columns = ("room", "kind", "topic", "slow", "locked", "archived", "by", "at")
         connection.out.listing(rooms, columns, "there are no rooms", more=more)
         return EXIT_OK
 

@@ -107,6 +107,7 @@ def disconnect(
             dry_run=act.dry_run or None,
         )
         told = {"user": found.user_id, "name": found.name, "affected": answer["affected"]}
+        told["audit"] = answer.get("audit")
         what = "would end" if act.dry_run else "ended"
         words = f"{what}: {answer['affected']} sessions of {found.name}"
         connection.out.value({**told, "dry_run": act.dry_run}, words)
@@ -152,7 +153,9 @@ def reset_user(user: Person, /, *, options: ActOptions | None = None) -> int:
         found = await find_user(connection, user)
         question = f"Revoke all tokens of {found.name} ({found.user_id}) and set a new password?"
         await confirm(question, yes=act.yes, dry_run=act.dry_run)
-        answer = fields_of(await connection.ask("reset", user=found.user_id, dry_run=act.dry_run or None))
+        answer = fields_of(
+            await connection.ask("reset", user=found.user_id, reason=act.reason, dry_run=act.dry_run or None)
+        )
         told = {"user": found.user_id, "name": found.name, **answer, "dry_run": act.dry_run}
         what = "would revoke" if act.dry_run else "revoked"
         words = f"{what}: {answer['affected']} tokens of {found.name}"

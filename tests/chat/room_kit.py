@@ -82,6 +82,8 @@ def room_row(
     strict: bool = False,
     slow_s: float = 0.0,
     locked: bool = False,
+    archived: bool = False,
+    retention_s: int | None = None,
     name: str = "tea",
 ) -> RoomRow:
     """A room's settings."""
@@ -95,6 +97,8 @@ def room_row(
         created_by="u_owner",
         created_at_ms=AT_MS,
         locked=locked,
+        archived=archived,
+        retention_s=retention_s,
     )
 
 

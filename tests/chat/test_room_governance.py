@@ -1,6 +1,8 @@
 """What a room does when it is governed: events, what follows from them at once, and what is refused."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -9,8 +11,9 @@ from chat.direct_rooms import PREFIX, direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.names import is_room_name
 from chat.protocol import Delete, Edit, Invite, Leave, Mod, ModAction, React, SetState, Update
+from chat.retention import SERVER
 from chat.room_changes import order_change
-from chat.room_governance import Governed, Governing, concerned, order_governance
+from chat.room_governance import Expire, Governed, Governing, concerned, order_governance
 from chat.room_rules import Person
 from chat.room_state import RoomState
 from storage.model import LogEntry, Role, RoomKind, SanctionRow
@@ -88,9 +91,14 @@ def mod(
     )
 
 
-def update(*, topic: str | None = None, slow: float | None = None) -> Update:
+def update(*, topic: str | None = None, slow: float | None = None, retention: int | None = None) -> Update:
     """A request for other settings."""
-    return Update(id=1, room="tea", topic=topic, slow=slow)
+    return Update(id=1, room="tea", topic=topic, slow=slow, retention=retention)
+
+
+def announce() -> Mod:
+    """A word to all."""
+    return Mod(id=1, room="tea", action="announce", body="hear")
 
 
 def invite(user: str = "u_eve") -> Invite:
@@ -156,6 +164,80 @@ def test_a_locked_room_hears_moderators_only() -> None:
     assert govern(state, mod("lock", None)) == Governed(None, affected=0)
     govern(state, mod("unlock", None))
     send(state, "c", by="u_ann")
+
+
+def test_nobody_says_anything_in_an_archived_room() -> None:
+    """Neither its owner nor the server's people; it is read, moderated, and taken out of the archive."""
+    state = room()
+    first = send(state, "a", by="u_ann")
+    assert isinstance(first, LogEntry)
+    assert said(govern(state, mod("archive", None, reason="over"), "u_owner")) == (
+        "room",
+        {"archived": True, "reason": "over"},
+    )
+    assert govern(state, mod("archive", None), "u_owner") == Governed(None, affected=0)
+    thumb = React(id=1, room="tea", seq=1, emoji="👍")
+    asks: list[Callable[[], object]] = [
+        lambda: send(state, "b", by="u_owner"),
+        lambda: order_change(state, thumb, by="u_bob", name="", now_ms=NOW_MS),
+        lambda: state.admit("u_eve", "Eve", NOW_MS),
+        lambda: govern(state, invite(), target=EVE),
+        lambda: govern(state, update(topic="x"), ADMIN),
+        lambda: govern(state, update(slow=1.0)),
+        lambda: govern(state, announce(), ADMIN),
+    ]
+    for ask in asks:
+        with pytest.raises(Refused, match="archived") as caught:
+            ask()
+        assert caught.value.code is ErrorCode.LOCKED
+    assert state.head_seq == 2
+    state.require_reader("u_eve", NOW_MS)
+    assert send(state, "a", by="u_ann") == (first,)
+    govern(state, mod("kick"))
+    govern(state, mod("mute", "u_bob"))
+    govern(state, update(retention=60), "u_owner")
+    order_change(state, Delete(id=1, room="tea", seq=1), by="u_mod", name="", now_ms=NOW_MS)
+    assert said(govern(state, mod("unarchive", None), "u_owner")) == ("room", {"archived": False})
+    send(state, "b", by="u_owner")
+
+
+def test_nobody_is_taken_into_an_archived_direct_room() -> None:
+    """From neither side."""
+    ann = Person("u_ann", "Ann", "user")
+    state = pair("u_ann")
+    govern(state, mod("archive", None), ADMIN)
+    assert refused(state, invite(), ann, target=EVE) == (ErrorCode.LOCKED, None)
+    assert refused(state, invite("u_ann"), EVE, target=ann) == (ErrorCode.LOCKED, None)
+
+
+def test_a_room_keeps_what_is_said_for_a_while_or_for_ever() -> None:
+    """As its owner says."""
+    state = room()
+    assert said(govern(state, update(retention=60, topic="x"), "u_owner")) == (
+        "room",
+        {"topic": "x", "retention": 60},
+    )
+    assert govern(state, update(retention=60), "u_owner") == Governed(None, affected=0)
+    assert said(govern(state, update(retention=0), "u_owner")) == ("room", {"retention": 0})
+    assert govern(state, update(retention=0), "u_owner") == Governed(None, affected=0)
+    assert state.row == replace(state.row, retention_s=None)
+
+
+@pytest.mark.parametrize(
+    ("retention_s", "reason"),
+    [(86_400, "kept for 1 d"), (5_400, "kept for 90 min"), (7_200, "kept for 2 h"), (61, "kept for 61 s")],
+)
+def test_what_is_not_kept_any_more_is_deleted_by_the_server(retention_s: int, reason: str) -> None:
+    """Under the policy by which it was chosen: under another one nothing is."""
+    state = state_of(row=room_row(retention_s=retention_s), members=PEOPLE)
+    send(state, "a", by="u_ann")
+    expire = Expire(0, retention_s)
+    purged = order_governance(state, expire, actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
+    assert said(purged) == ("purge", {"seqs": [1], "reason": reason})
+    assert purged.entry is not None
+    assert (purged.entry.by, purged.entry.name) == ("", "retention")
+    other = order_governance(state, Expire(0, 60), actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
+    assert other == Governed(None, affected=0)
 
 
 def test_who_is_removed_may_come_back() -> None:
@@ -352,6 +434,12 @@ REFUSALS: Final[dict[str, tuple[RoomKind, Governing, str, ErrorCode, str | None]
     "an outsider leaves": ("private", LEAVE, "u_eve", ErrorCode.ROOM_NOT_FOUND, None),
     "a member changes the topic": ("public", update(topic="x"), "u_ann", ErrorCode.FORBIDDEN, None),
     "a member makes it slow": ("public", update(slow=1.0), "u_ann", ErrorCode.FORBIDDEN, None),
+    "a moderator archives": ("public", mod("archive", None), "u_mod", ErrorCode.FORBIDDEN, None),
+    "a moderator unarchives": ("public", mod("unarchive", None), "u_mod", ErrorCode.FORBIDDEN, None),
+    "one of a pair archives": ("direct", mod("archive", None), "u_owner", ErrorCode.FORBIDDEN, None),
+    "a moderator says how long": ("public", update(retention=60), "u_mod", ErrorCode.FORBIDDEN, None),
+    "one of a pair says how long": ("direct", update(retention=60), "u_owner", ErrorCode.FORBIDDEN, None),
+    "for no time at all": ("public", update(retention=59), "u_owner", ErrorCode.BAD_REQUEST, "retention"),
     "nothing is to be updated": ("public", update(), "u_mod", ErrorCode.BAD_REQUEST, "topic"),
     "a member invites": ("private", invite(), "u_ann", ErrorCode.FORBIDDEN, None),
     "nobody is called so": ("private", invite("u_zoe"), "u_mod", ErrorCode.NOT_FOUND, "user"),

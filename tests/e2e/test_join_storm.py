@@ -13,7 +13,7 @@ from chat.tokens import token_hash
 from storage import Database, PostgresStore
 from storage.database import Tx
 from storage.model import Entry, MembershipPage, Receipt, TokenRow
-from tests.sim.harness import Sim, SimClient, open_sim, unpressed
+from tests.sim.harness import Sim, SimClient, as_late_as, open_sim
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
@@ -109,7 +109,7 @@ async def test_a_join_storm_costs_postgres_as_many_statements_as_there_are_batch
     """The first time all become members, the second time they come back."""
     tokens = await people(database, SESSIONS)
     store = HeldStore(database)
-    async with open_sim(CONFIG, store=store, prepare=unpressed) as sim:
+    async with open_sim(CONFIG, store=store, prepare=as_late_as(0.0)) as sim:
         owner = await sim.connect("owner")
         await owner.request("create", room="tea")
         for _ in range(2):

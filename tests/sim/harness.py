@@ -430,9 +430,13 @@ class Sim:
         return [entry for entry in self.logged if entry["log_level"] in {"error", "critical"}]
 
 
-def unpressed(node: Node) -> None:
-    """As `prepare`: nothing presses the server, however late the machine under the test is."""
-    node._measure = lambda: Measures(lag_s=0.0, commit_wait_s=0.0, backlog=0.0)  # type: ignore[method-assign]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  of a busy machine no test can make a quiet one
+def as_late_as(lag_s: float) -> Callable[[Node], None]:
+    """As `prepare`: the server takes itself for so late, however late the machine under the test is."""
+
+    def prepare(node: Node) -> None:
+        node._measure = lambda: Measures(lag_s=lag_s, commit_wait_s=0.0, backlog=0.0)  # type: ignore[method-assign]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  of a busy machine no test can make a quiet one
+
+    return prepare
 
 
 def items(answer: Envelope) -> list[dict[str, object]]:

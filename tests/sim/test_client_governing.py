@@ -23,7 +23,7 @@ async def test_every_act_has_a_method(encoding: Encoding) -> None:
         await ann.create("den", kind="private")
         assert (await ann.invite("den", bob.user_id))["seq"] == 1
         assert "seq" not in await ann.invite("den", bob.user_id)
-        assert (await ann.update("den", topic="ours", slow_s=1.5))["seq"] == 2
+        assert (await ann.update("den", topic="ours", slow_s=1.5, retention_s=60))["seq"] == 2
         muted = await ann.moderate("mute", room="den", target=bob.user_id, ttl_s=60.0, reason="loud")
         assert (muted["affected"], muted["audit"]) == (1, "den:3")
         assert (await bob.refused("send", room="den", cid="1", body="x"))["code"] == "muted"

@@ -37,14 +37,22 @@ class Present:
     Attributes:
         user_id: whose reactions are `mine`.
         state: by key, value and version.
-        settings: topic, slow and locked, as the room begins with.
+        settings: topic, slow and so on, as the room begins with.
         roles: of the members, as the room begins with.
     """
 
     user_id: str
     messages: dict[int, Message] = field(default_factory=dict[int, Message])
     state: dict[str, tuple[object, object]] = field(default_factory=dict[str, tuple[object, object]])
-    settings: dict[str, object] = field(default_factory=lambda: {"topic": "", "slow": 0.0, "locked": False})
+    settings: dict[str, object] = field(
+        default_factory=lambda: {
+            "topic": "",
+            "slow": 0.0,
+            "locked": False,
+            "archived": False,
+            "retention": 0,
+        }
+    )
     roles: dict[str, object] = field(
         default_factory=lambda: {"u_ann": "owner", "u_bob": "member", "u_cat": "member"}
     )
@@ -165,7 +173,13 @@ async def read_present(store: MemoryStore, room_id: RoomId, user_id: str) -> tup
             break
     assert row is not None
     present = Present(user_id)
-    present.settings = {"topic": row.topic, "slow": row.slow_s, "locked": row.locked}
+    present.settings = {
+        "topic": row.topic,
+        "slow": row.slow_s,
+        "locked": row.locked,
+        "archived": row.archived,
+        "retention": row.retention_s or 0,
+    }
     present.roles = {member.user_id: member.role for member in members}
     for entry in page.items:
         if entry.kind == "message":

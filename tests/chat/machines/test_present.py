@@ -111,6 +111,9 @@ calm: list[st.SearchStrategy[Op]] = [
                 "slow",
                 "lock",
                 "unlock",
+                "archive",
+                *["unarchive"] * 3,
+                "retention",
                 *["purge"] * 2,
                 "mute",
                 "unmute",
@@ -337,7 +340,9 @@ def govern(op: Govern, request_id: int) -> tuple[Governing, str]:
         case "slow":
             # So little that nobody has to wait for it.
             return Update(id=request_id, room="tea", slow=op.variant / 1000), "room"
-        case "lock" | "unlock":
+        case "retention":
+            return Update(id=request_id, room="tea", retention=60 * op.variant), "room"
+        case "lock" | "unlock" | "archive" | "unarchive":
             return Mod(id=request_id, room="tea", action=op.what), "room"
         case "purge":
             return Mod(id=request_id, room="tea", action="purge", target=target), "purge"

@@ -24,6 +24,7 @@ from scripts.admin.exits import (
 )
 from tests.e2e.server_process import parley
 from tests.scripts.admin.scene import Scene, open_scene
+from tests.storage.rows import message, owned_room
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 
@@ -35,12 +36,12 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("users show Bob", {"user", "name", "role", "sessions", "sanctions", "tokens"}),
     ("users tokens Bob", LISTED),
     ("users sessions Bob", LISTED),
-    ("users disconnect Bob --yes", {"user", "name", "affected", "dry_run"}),
-    ("users create Eve --role moderator", {"user", "name", "role", "password", "dry_run"}),
+    ("users disconnect Bob --yes", {"user", "name", "affected", "audit", "dry_run"}),
+    ("users create Eve --role moderator", {"user", "name", "role", "password", "audit", "dry_run"}),
     ("users create Eve --dry-run", {"name", "role", "dry_run"}),
     ("users disable Bob --reason spam --yes", UPON),
     ("users enable Bob", {"error"}),
-    ("users reset Bob --yes", {"user", "name", "affected", "password", "dry_run"}),
+    ("users reset Bob --yes", {"user", "name", "affected", "password", "audit", "dry_run"}),
     ("users reset Bob --dry-run", {"user", "name", "affected", "dry_run"}),
     ("rooms list", LISTED),
     ("rooms list --public", LISTED),
@@ -48,17 +49,27 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
         "rooms show tea",
         {
             *("room", "kind", "topic", "slow", "strict", "locked", "language", "by", "at", "members"),
-            *("epoch", "head", "durable"),
+            *("epoch", "head", "durable", "archived", "retention"),
         },
     ),
     ("rooms members tea", LISTED),
     (
         "rooms create den --kind private --slow 10s",
-        {"room", "kind", "topic", "slow", "strict", "locked", "language", "by", "at", "dry_run"},
+        {
+            *("room", "kind", "topic", "slow", "strict", "locked", "language", "by", "at", "dry_run"),
+            *("archived", "retention"),
+        },
     ),
     ("rooms create den --dry-run", {"room", "kind", "topic", "slow", "strict", "dry_run"}),
     ("rooms set tea --topic black --slow 1m", {"room", "changes", "dry_run", "audit"}),
     ("rooms set tea --topic black --dry-run", {"room", "changes", "dry_run"}),
+    ("rooms archive tea --reason over --yes", MODERATED),
+    ("rooms unarchive tea --dry-run", MODERATED),
+    ("retention list", LISTED),
+    ("retention show tea", {"room", "retention", "due"}),
+    ("retention set tea 90d --yes", {"room", "from", "to", "due", "audit", "dry_run"}),
+    ("retention set tea 90d --dry-run", {"room", "from", "to", "due", "audit", "dry_run"}),
+    ("retention run tea --yes", {"error"}),
     ("kick Bob --room tea --reason spam --yes", UPON),
     ("ban Bob --room tea --reason spam --for 2h --yes", UPON),
     ("ban Bob --room tea --reason spam --dry-run", UPON),
@@ -194,6 +205,14 @@ async def test_a_command_tells_people_in_words(
         ("mute Bob --room tea", "Ada", EXIT_USAGE, "--reason"),
         ("ban Bob --room tea --reason spam", "Ada", EXIT_USAGE, "Say --yes"),
         ("rooms set tea", "Ada", EXIT_USAGE, "--topic or --slow"),
+        ("rooms archive tea", "Ada", EXIT_USAGE, "Say --yes"),
+        ("rooms archive tee --yes", "Ada", EXIT_FAILED, "did you mean tea?"),
+        ("rooms archive tea --yes", "Bob", EXIT_UNAUTHORISED, "it takes the rank of an owner"),
+        ("retention set tea 90d", "Ada", EXIT_USAGE, "Say --yes"),
+        ("retention set tea 10x", "Ada", EXIT_USAGE, "how long: '10x' is no duration"),
+        ("retention set tea 59s", "Ada", EXIT_USAGE, "less than 60s"),
+        ("retention show tee", "Ada", EXIT_FAILED, "did you mean tea?"),
+        ("retention run tea --yes", "Ada", EXIT_FAILED, "tea keeps everything"),
         ("undo tea", "Ada", EXIT_USAGE, "ROOM:NUMBER"),
         ("tail", "Ada", EXIT_USAGE, "--audit"),
         ("tail tea --audit", "Ada", EXIT_USAGE, "--audit"),
@@ -249,6 +268,8 @@ async def test_a_trial_changes_nothing(scene: Scene) -> None:
         "lock tea",
         "slow tea 1m",
         "rooms set tea --topic other",
+        "rooms archive tea",
+        "retention set tea 90d",
         "rooms create den",
         "users create Eve",
         "users reset Bob",
@@ -281,6 +302,8 @@ async def test_a_room_s_own_moderator_works_there(scene: Scene) -> None:
         ("lock tea", "unlock"),
         ("role Bob moderator --room tea", "role"),
         ("rooms set tea --topic black", "update"),
+        ("rooms archive tea --yes", "unarchive"),
+        ("retention set tea 90d --yes", "update"),
         ("kick Bob --room tea --reason x --yes", "invite"),
     ],
 )
@@ -295,6 +318,42 @@ async def test_an_act_is_undone_once(scene: Scene, line: str, asked: str) -> Non
     assert await scene.run("undo", "tea:3", "--json") == EXIT_FAILED
     assert scene.error == "conflict"
     assert "tea:3 was followed by tea:4" in scene.err
+
+
+async def test_an_archived_room_is_listed_to_the_server_s_people_alone(scene: Scene) -> None:
+    """And takes nothing more, until it is opened again."""
+    assert await scene.run("rooms", "archive", "tea", "--reason", "over", "--yes") == EXIT_OK
+    assert await scene.run("rooms", "list", "--public", "--json") == EXIT_OK
+    assert scene.items == []
+    assert await scene.run("rooms", "list", "--json") == EXIT_OK
+    assert [item["archived"] for item in scene.items if item["room"] == "tea"] == [True]
+    assert await scene.run("rooms", "set", "tea", "--topic", "x", by="Mo") == EXIT_FAILED
+    assert "the room is archived" in scene.err
+    assert await scene.run("rooms", "unarchive", "tea") == EXIT_OK
+    assert await scene.run("rooms", "set", "tea", "--topic", "x", by="Mo") == EXIT_OK
+
+
+async def test_what_a_room_does_not_keep_is_counted_and_deleted(scene: Scene) -> None:
+    """A trial counts; `run` deletes at once; the policy is listed, and taken back."""
+    old = await owned_room(scene.store, "old")
+    await scene.store.append([message(old, 1), message(old, 2)])
+    assert await scene.run("retention", "set", "old", "1m", "--dry-run", "--json") == EXIT_OK, scene.err
+    assert (scene.told["from"], scene.told["to"], scene.told["due"]) == (0, 60, 2)
+    assert await scene.run("retention", "set", "old", "1m", "--yes", "--json") == EXIT_OK
+    assert await scene.run("retention", "list", "--json") == EXIT_OK
+    assert scene.items == [{"room": "old", "kind": "public", "retention": 60}]
+    assert await scene.run("retention", "show", "old", "--json") == EXIT_OK
+    assert scene.told == {"room": "old", "retention": 60, "due": 2}
+    assert await scene.run("retention", "run", "old", "--dry-run", "--json") == EXIT_OK
+    assert (scene.told["affected"], scene.told["audit"]) == (2, [])
+    assert await scene.run("retention", "run", "old", "--yes", "--json") == EXIT_OK
+    assert (scene.told["affected"], scene.told["audit"]) == (2, ["old:4"])
+    assert await scene.run("audit", "list", "--room", "old") == EXIT_OK
+    assert "2 messages" in " ".join(scene.out.split())
+    assert await scene.run("retention", "show", "old", "--json") == EXIT_OK
+    assert scene.told["due"] == 0
+    assert await scene.run("retention", "set", "old", "off", "--json") == EXIT_OK
+    assert (scene.told["from"], scene.told["to"], scene.told["audit"]) == (60, 0, "old:5")
 
 
 async def test_a_ban_without_a_room_is_for_the_whole_server(scene: Scene) -> None:

@@ -55,6 +55,14 @@ def mod(**fields: object) -> Ask:
         (act(9, "role", role="owner"), [], [mod(action="role", target="u_bob", role="member")]),
         (act(9, "update", None, locked=True), [], [mod(action="unlock")]),
         (act(9, "update", None, locked=False), [], [mod(action="lock")]),
+        (act(9, "update", None, archived=True), [], [mod(action="unarchive")]),
+        (act(9, "update", None, archived=False), [], [mod(action="archive")]),
+        (act(9, "update", None, retention=60), [], [Ask("update", {"retention": 0})]),
+        (
+            act(9, "update", None, retention=0),
+            [act(8, "update", None, retention=90), act(7, "update", None, retention=60)],
+            [Ask("update", {"retention": 90})],
+        ),
         (
             act(9, "update", None, topic="b", slow=2.0),
             [act(8, "update", None, slow=1.0), act(7, "update", None, topic="a", slow=0.0)],
@@ -74,6 +82,7 @@ def test_an_act_is_undone_by_its_opposite(
     [
         (act(9, "delete"), [], "cannot be undone"),
         (act(9, "purge"), [], "cannot be undone"),
+        (act(9, "reset"), [], "cannot be undone"),
         (act(9, "unban"), [act(8, "ban", "u_cyd")], "does not know the ban"),
         (act(9, "unmute"), [act(8, "mute", until=NOW_MS)], "would have ended"),
         (act(9, "update", None, topic="b"), [], "does not know the topic"),
