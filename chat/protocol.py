@@ -439,9 +439,13 @@ class Report(Request, frozen=True, tag="report"):
 
 
 class Reports(Request, frozen=True, tag="reports"):
-    """What waits for the moderators of a room, or without one of the server, or all that ever did."""
+    """What waits for the moderators of a room, or without one of the server, or all that ever did.
+
+    With `mine` what the user has reported, in all rooms.
+    """
 
     room: RoomName | None = None
+    mine: bool = False
     state: Literal["waiting", "all"] = "waiting"
     cursor: Cursor | None = None
     limit: Limit = 50

@@ -1,5 +1,6 @@
 """Reports and held messages: filed by people, listed for moderators, claimed and closed by one of them."""
 
+from collections.abc import Mapping
 from typing import Final, assert_never
 
 from chat.cursors import from_cursor
@@ -90,30 +91,37 @@ class ReportDesk:
             await self._tell_staff(request.room, room_id)
 
     async def _reports(self, session: Session, request: Reports) -> None:
-        room_id = None
-        if request.room is None:
-            require_server_moderator(session)
-        else:
-            moderated = await require_moderator(
-                self._services, self._inspect, session, request.room, "review"
-            )
-            room_id = moderated.row.room_id
-        scope = request.room or "*"
-        after = 0
-        if request.cursor is not None:
-            where, _, number = from_cursor(request.cursor).partition("#")
-            if where != scope or not (number.isascii() and number.isdecimal() and len(number) <= 16):  # noqa: PLR2004
-                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-            after = int(number)
+        store = self._services.store
+        waiting = request.state == "waiting"
         limit = min(request.limit, self._services.page_max)
-        rows = await self._services.store.list_reports(
-            room_id=room_id, waiting=request.state == "waiting", after=after, limit=limit + 1
-        )
+        as_seen = as_item
+        if request.mine:
+            if request.room is not None:
+                text = "your own reports are listed for all rooms together"
+                raise Refused(ErrorCode.BAD_REQUEST, text, field="room")
+            scope = f"@{session.user_id}"
+            after = _last_listed(request.cursor, scope)
+            rows = await store.list_own_reports(
+                session.user_id, waiting=waiting, after=after, limit=limit + 1
+            )
+            as_seen = as_own_item
+        else:
+            room_id = None
+            if request.room is None:
+                require_server_moderator(session)
+            else:
+                moderated = await require_moderator(
+                    self._services, self._inspect, session, request.room, "review"
+                )
+                room_id = moderated.row.room_id
+            scope = request.room or "*"
+            after = _last_listed(request.cursor, scope)
+            rows = await store.list_reports(room_id=room_id, waiting=waiting, after=after, limit=limit + 1)
         page = rows[:limit]
         await reply_fitting(
             session,
             ok(request.id, room=request.room),
-            [session.encode(as_item(row)) for row in page],
+            [session.encode(as_seen(row)) for row in page],
             is_last=len(rows) <= limit,
             cursor_after=lambda last: f"{scope}#{page[last].report}",
         )
@@ -221,23 +229,27 @@ class ReportDesk:
             session.reply(envelope)
 
 
-def as_item(row: ReportRow) -> Envelope:
-    """A report as moderators see it; what does not apply is left out."""
-    fields: dict[str, object] = {
+def as_own_item(row: ReportRow) -> Envelope:
+    """A report as its reporter sees it: without who works on it, what was done, and the message's text."""
+    fields = {
         "report": row.report,
         "room": row.room,
         "kind": row.kind,
         "state": row.state,
         "at": row.at_ms,
         "changed": row.changed_at_ms,
-        "by": row.reporter,
-        "name": row.reporter_name,
         "author": row.author,
         "author_name": row.author_name,
         "reason": row.reason,
     }
-    optional = {
-        "seq": row.seq,
+    return {**fields, **_applying({"seq": row.seq, "note": row.note})}
+
+
+def as_item(row: ReportRow) -> Envelope:
+    """A report as moderators see it; what does not apply is left out."""
+    more = {
+        "by": row.reporter,
+        "name": row.reporter_name,
         "rule": row.rule,
         "cid": row.cid,
         "body": row.body,
@@ -245,10 +257,31 @@ def as_item(row: ReportRow) -> Envelope:
         "thread": row.thread,
         "holder": row.holder,
         "holder_name": row.holder_name,
-        "note": row.note,
         "audit": row.audit,
     }
-    return fields | {name: value for name, value in optional.items() if value is not None}
+    return {**as_own_item(row), **_applying(more)}
+
+
+def _applying(fields: Mapping[str, object]) -> Envelope:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _last_listed(cursor: str | None, scope: str) -> int:
+    """The last report of the page before; 0 for the first page.
+
+    Args:
+        cursor: as the request has it.
+        scope: which list is asked for.
+
+    Raises:
+        Refused: `bad_cursor`: it is of another list.
+    """
+    if cursor is None:
+        return 0
+    where, _, number = from_cursor(cursor).partition("#")
+    if where != scope or not (number.isascii() and number.isdecimal() and len(number) <= 16):  # noqa: PLR2004
+        raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+    return int(number)
 
 
 def _no_report() -> Refused:

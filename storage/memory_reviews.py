@@ -98,6 +98,13 @@ class MemoryReviews(MemoryAccounts):
             if room_id in {None, row.room_id} and row.report > after and (not waiting or row.state in WAITING)
         ][:limit]
 
+    async def list_own_reports(
+        self, reporter: str, *, waiting: bool, after: int, limit: int
+    ) -> Sequence[ReportRow]:
+        """See `ReviewStore.list_own_reports`."""
+        rows = await self.list_reports(room_id=None, waiting=waiting, after=after, limit=len(self._reports))
+        return [row for row in rows if row.kind == "person" and row.reporter == reporter][:limit]
+
     async def find_report(self, report: int) -> ReportRow | None:
         """See `ReviewStore.find_report`."""
         await trio.lowlevel.checkpoint()

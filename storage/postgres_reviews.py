@@ -33,6 +33,14 @@ class PostgresReviews(PostgresAccounts):
             reviews.list_reports, room_id, waiting, after, limit, timeout_s=self._read_s
         )
 
+    async def list_own_reports(
+        self, reporter: str, *, waiting: bool, after: int, limit: int
+    ) -> Sequence[ReportRow]:
+        """See `ReviewStore.list_own_reports`."""
+        return await self._database.read(
+            reviews.list_own_reports, reporter, waiting, after, limit, timeout_s=self._read_s
+        )
+
     async def find_report(self, report: int) -> ReportRow | None:
         """See `ReviewStore.find_report`."""
         return await self._database.read(reviews.find_report, report, timeout_s=self._read_s)

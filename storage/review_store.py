@@ -39,6 +39,12 @@ class ReviewStore(Protocol):
         """Reports by number, those after `after`: of one room, or of all; those that wait, or all."""
         ...
 
+    async def list_own_reports(
+        self, reporter: str, *, waiting: bool, after: int, limit: int
+    ) -> Sequence[ReportRow]:
+        """What a person has reported, in all rooms, by number, after `after`; what waits, or all."""
+        ...
+
     async def find_report(self, report: int) -> ReportRow | None:
         """One report."""
         ...

@@ -78,6 +78,14 @@ ALL_OF_ALL: Final = f"SELECT {_COLUMNS} FROM reports WHERE id > $1 ORDER BY id L
 WAITING_OF_ALL: Final = f"""
 SELECT {_COLUMNS} FROM reports WHERE id > $1 AND state IN ('open', 'claimed') ORDER BY id LIMIT $2
 """  # noqa: S608  constants only
+# Who has reported much has closed reports mostly: each list has an index of its own.
+ALL_OF_REPORTER: Final = f"""
+SELECT {_COLUMNS} FROM reports WHERE reporter = $1 AND id > $2 AND kind = 'person' ORDER BY id LIMIT $3
+"""  # noqa: S608  constants only
+WAITING_OF_REPORTER: Final = f"""
+SELECT {_COLUMNS} FROM reports
+WHERE reporter = $1 AND id > $2 AND kind = 'person' AND state IN ('open', 'claimed') ORDER BY id LIMIT $3
+"""  # noqa: S608  constants only
 
 MOVE: Final = f"""
 UPDATE reports SET
@@ -148,6 +156,18 @@ async def list_reports(
         return await tx.fetch_as(ReportRow, WAITING_OF_ALL if waiting else ALL_OF_ALL, after, limit)
     sql = WAITING_OF_ROOM if waiting else ALL_OF_ROOM
     return await tx.fetch_as(ReportRow, sql, room_id, after, limit)
+
+
+async def list_own_reports(
+    tx: Tx,
+    reporter: str,
+    waiting: bool,  # noqa: FBT001  same
+    after: int,
+    limit: int,
+) -> Sequence[ReportRow]:
+    """A page of the reports that a person has made, by number."""
+    sql = WAITING_OF_REPORTER if waiting else ALL_OF_REPORTER
+    return await tx.fetch_as(ReportRow, sql, reporter, after, limit)
 
 
 async def find_report(tx: Tx, report: int) -> ReportRow | None:

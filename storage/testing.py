@@ -319,6 +319,15 @@ class FaultyStore:
             lambda: self.store.list_reports(room_id=room_id, waiting=waiting, after=after, limit=limit),
         )
 
+    async def list_own_reports(
+        self, reporter: str, *, waiting: bool, after: int, limit: int
+    ) -> Sequence[ReportRow]:
+        """See `Store.list_own_reports`."""
+        return await self._call(
+            "list_own_reports",
+            lambda: self.store.list_own_reports(reporter, waiting=waiting, after=after, limit=limit),
+        )
+
     async def find_report(self, report: int) -> ReportRow | None:
         """See `Store.find_report`."""
         return await self._call("find_report", lambda: self.store.find_report(report))

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from chat.cli_options import UsageMistake
 from chat.client_errors import RequestRefused
 from scripts.admin.connection import Connection, with_server
 from scripts.admin.exits import EXIT_OK
@@ -12,6 +13,7 @@ from scripts.admin.moderation import MaybeRoom
 from scripts.admin.options import ServerOptions
 
 COLUMNS: Final = ("report", "state", "kind", "room", "seq", "author_name", "name", "reason")
+OWN_COLUMNS: Final = ("report", "state", "room", "seq", "author_name", "reason", "note")
 
 Number = Annotated[int, Parameter(help="The report, as `reports list` shows it.")]
 Note = Annotated[str | None, Parameter(help="What the reporter and other moderators are told.")]
@@ -23,21 +25,26 @@ reports_app: Final = App(name="reports", help="Look at what was reported, and at
 def list_reports(
     *,
     room: MaybeRoom = None,
+    mine: Annotated[bool, Parameter(negative=(), help="What you have reported, in all rooms.")] = False,
     all_: Annotated[bool, Parameter(name="--all", negative=(), help="Also what is closed.")] = False,
     limit: Annotated[int, Parameter(help="At most so many.")] = 100,
     options: ServerOptions | None = None,
 ) -> int:
     """List what waits, the oldest first."""
+    if mine and room is not None:
+        raise UsageMistake("--mine lists all rooms together: leave out --room")
 
     async def work(connection: Connection) -> int:
         state = "all" if all_ else "waiting"
         try:
-            items, more = await connection.listed("reports", room=room, state=state, limit=limit)
+            items, more = await connection.listed(
+                "reports", room=room, mine=mine or None, state=state, limit=limit
+            )
         except RequestRefused as refused:
             if room is None:
                 raise
             raise await explain_room(connection, room, refused) from None
-        connection.out.listing(items, COLUMNS, "nothing waits", more=more)
+        connection.out.listing(items, OWN_COLUMNS if mine else COLUMNS, "nothing waits", more=more)
         return EXIT_OK
 
     return with_server(options, work)

@@ -163,6 +163,8 @@ ROWS: Final[dict[str, Row]] = {
     "report with NUL": Row(_request("report", room=TEA, seq=1, reason="\0"), "bad_request", "reason"),
     "reports without the right": Row(_request("reports", room=TEA), "forbidden"),
     "reports of all rooms without the right": Row(_request("reports"), "forbidden"),
+    "own reports of one room": Row(_request("reports", room=TEA, mine=True), "bad_request", "room"),
+    "own reports that are no yes or no": Row(_request("reports", mine="yes"), "bad_request", "mine"),
     "reports in another state": Row(_request("reports", room=TEA, state="new"), "bad_request", "state"),
     "resolve what is not there": Row(_request("resolve", report=9, action="claim"), "not_found", "report"),
     "resolve report zero": Row(_request("resolve", report=0, action="claim"), "bad_request", "report"),

@@ -152,6 +152,66 @@ async def test_only_moderators_look_at_reports() -> None:
 
 
 @virtual_time
+@both
+async def test_people_follow_their_own_reports(codec: Codec) -> None:
+    """In every room, with what moderators say of them; not who they are, nor what they did."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim, codec)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        await eve.request("report", room="tea", seq=1, reason="my fault")
+        (item,) = items(await bob.request("reports", mine=True))
+        assert item == {
+            "report": 1,
+            "room": "tea",
+            "kind": "person",
+            "state": "open",
+            "seq": 1,
+            "author": eve.user_id,
+            "author_name": "eve",
+            "reason": "spam",
+            "at": item["at"],
+            "changed": item["at"],
+        }
+        await ann.request("resolve", report=1, action="resolve", note="warned", audit="tea:9")
+        assert items(await bob.request("reports", mine=True)) == []
+        (closed,) = items(await bob.request("reports", mine=True, state="all"))
+        assert closed == {**item, "state": "resolved", "note": "warned", "changed": closed["changed"]}
+        assert items(await ann.request("reports", mine=True, state="all")) == []
+
+
+@virtual_time
+async def test_what_a_rule_brought_is_nobodys_own_report() -> None:
+    """Neither its author's nor the server's."""
+    async with open_sim() as sim:
+        ann, bob, _ = await a_message(sim)
+        rules = [{"kind": "links", "id": action, "action": action} for action in ("report", "hold")]
+        await ann.request("automod", room="tea", rules=rules)
+        await bob.refused("send", room="tea", cid="1", body="evil.com")
+        assert len(items(await ann.request("reports", room="tea"))) == 1
+        for client in (ann, bob):
+            assert items(await client.request("reports", mine=True, state="all")) == []
+
+
+@virtual_time
+async def test_own_reports_have_pages() -> None:
+    """The oldest first; a cursor is of this list and this user alone, and no room narrows it."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        for number in range(2, 5):
+            await eve.request("send", room="tea", cid=str(number), body="spam")
+        for seq in range(1, 5):
+            await bob.request("report", room="tea", seq=seq, reason="spam")
+        pages = await walk(bob, "reports", mine=True, limit=3)
+        assert [[item["seq"] for item in page] for page in pages] == [[1, 2, 3], [4]]
+        own = (await bob.request("reports", mine=True, limit=1))["next"]
+        of_room = (await ann.request("reports", room="tea", limit=1))["next"]
+        assert (await ann.refused("reports", room="tea", cursor=own))["code"] == "bad_cursor"
+        assert (await eve.refused("reports", mine=True, cursor=own))["code"] == "bad_cursor"
+        assert (await bob.refused("reports", mine=True, cursor=of_room))["code"] == "bad_cursor"
+        assert (await bob.refused("reports", mine=True, room="tea"))["field"] == "room"
+
+
+@virtual_time
 async def test_reports_have_pages() -> None:
     """The oldest first; of the room that was asked for."""
     async with open_sim() as sim:

@@ -148,6 +148,27 @@ class ReportContract:
         assert [row.report for row in rest] == [3, 4]
         assert await store.count_waiting([LOBBY, RoomId(2), RoomId(3)]) == {1: 2, 2: 1, 3: 0}
 
+    async def test_what_somebody_has_reported_is_listed_by_page(self, store: Store) -> None:
+        """In every room, what waits or all, the oldest first; nothing by others, and nothing by rules."""
+        noted = report(4, "")._replace(kind="automod", rule="links")
+        others = [report(1, "u_cyd"), noted, held("c", author="u_ann")]
+        await store.file_reports([report(1), *others, report(1, room=RoomId(2)), report(2), report(3)])
+        await store.move_report(move("claimed", report=5))
+        await store.move_report(move("resolved", report=6))
+
+        async def own(after: int = 0, *, waiting: bool = True, limit: int = 9) -> list[int]:
+            rows = await store.list_own_reports("u_ann", waiting=waiting, after=after, limit=limit)
+            return [row.report for row in rows]
+
+        assert await own() == [1, 5, 7]
+        assert await own(1, limit=1) == [5]
+        assert await own(waiting=False) == [1, 5, 6, 7]
+        assert await own(1, waiting=False, limit=2) == [5, 6]
+        (row,) = await store.list_own_reports("u_cyd", waiting=True, after=0, limit=9)
+        assert row == await store.find_report(2)
+        for nobody in ("", "u_bob"):
+            assert await store.list_own_reports(nobody, waiting=False, after=0, limit=9) == []
+
     async def test_a_report_is_claimed_by_one(self, store: Store) -> None:
         """Who has claimed it may again; nobody else may do anything with it, unless it is forced."""
         await store.file_reports([report(1)])

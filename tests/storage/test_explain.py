@@ -138,6 +138,8 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "reviews.waiting_of_room": (reviews.WAITING_OF_ROOM, ["5", "100", "50"]),
     "reviews.all_of_all": (reviews.ALL_OF_ALL, ["100", "50"]),
     "reviews.waiting_of_all": (reviews.WAITING_OF_ALL, ["100", "50"]),
+    "reviews.all_of_reporter": (reviews.ALL_OF_REPORTER, ["u_5", "100", "50"]),
+    "reviews.waiting_of_reporter": (reviews.WAITING_OF_REPORTER, ["u_5", "100", "50"]),
     "reviews.move": (reviews.MOVE, ["5", "claimed", "u_1", "", "0", "f", "x", "y", "9"]),
     "reviews.count_waiting": (reviews.COUNT_WAITING, [TWO, "1000"]),
     "rooms.find": (rooms.FIND_ROOM, ["room000100"]),

@@ -52,6 +52,7 @@ async def test_a_purge_deletes_page_by_page_and_says_how_many(scene: Scene) -> N
         (("automod", "set", "missing.json"), EXIT_USAGE),
         (("automod", "import", "missing.txt", "--rule", "slurs"), EXIT_USAGE),
         (("reports", "claim", "99", "--json"), EXIT_FAILED),
+        (("reports", "list", "--mine", "--room", "tea"), EXIT_USAGE),
     ],
 )
 async def test_what_makes_no_sense_is_said(scene: Scene, argv: tuple[str, ...], code: int) -> None:
@@ -84,6 +85,24 @@ async def test_a_report_is_claimed_and_closed(scene: Scene) -> None:
     assert await scene.run("reports", "resolve", number, "--note", "warned", "--json") == EXIT_OK
     assert str(scene.told["state"]) == "resolved"
     assert await scene.run("reports", "list", "--json") == EXIT_OK
+    assert scene.items == []
+
+
+async def test_people_see_what_has_become_of_their_own_reports(scene: Scene) -> None:
+    """With what was said about it; moderators' own are none of others'."""
+    async with scene.client("Bob") as bob:
+        stored = await bob.send("tea", "rude words")
+        await bob.request("report", room="tea", seq=stored.seq, reason="rude")
+    mine = ("reports", "list", "--mine")
+    assert await scene.run(*mine, "--json", by="Bob") == EXIT_OK
+    (item,) = scene.items
+    assert (item["room"], item["reason"], item["state"]) == ("tea", "rude", "open")
+    assert await scene.run("reports", "resolve", str(item["report"]), "--note", "we warned her") == EXIT_OK
+    assert await scene.run(*mine, by="Bob") == EXIT_OK
+    assert "nothing waits" in scene.out
+    assert await scene.run(*mine, "--all", by="Bob") == EXIT_OK
+    assert "we warned her" in scene.out
+    assert await scene.run(*mine, "--all", "--json") == EXIT_OK
     assert scene.items == []
 
 
