@@ -62,11 +62,12 @@ class ReportDesk:
                 raise Refused(ErrorCode.RATE_LIMITED, "too many reports", retry_after_s=wait_s)
         info = await self._inspect(request.room, session.user_id)
         room_id = info.row.room_id
-        page = await services.store.history(room_id, around=request.seq, limit=1)
+        page = await services.store.history(room_id, around=request.seq, limit=1, fold_for=session.user_id)
         message = next((item for item in page.items if item.seq == request.seq), None)
         if message is None and page.durable_seq < request.seq <= info.head_seq:
             raise Refused(ErrorCode.BUSY, "the message is not stored yet", retry_after_s=RETRY_BUSY_S)
-        if message is None or message.kind != KIND_MESSAGE or message.body is None:
+        present = page.folded.get(request.seq)
+        if message is None or message.kind != KIND_MESSAGE or present is None or present.body is None:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no message at seq {request.seq}", field="seq")
         report = NewReport(
             room_id=room_id,
@@ -80,6 +81,7 @@ class ReportDesk:
             reason=request.reason,
             rule=None,
             at_ms=services.now_ms(),
+            body=present.body,
         )
         try:
             (filed,) = await services.store.file_reports([report])

@@ -82,6 +82,7 @@ def report_of(state: RoomState, entry: LogEntry, seq: int) -> NewReport | None:
         reason="; ".join(verdict.reported for verdict in noted)[:REASON_MAX_CHARACTERS],
         rule=noted[0].rule.id,
         at_ms=entry.at_ms,
+        body=entry.body,
     )
 
 

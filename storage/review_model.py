@@ -26,7 +26,8 @@ class NewReport(NamedTuple):
         author: of the message.
         reason: what is wrong with it.
         rule: the rule's id, where a rule brought it.
-        cid: of a message that is held, as are `body`, `reply_to` and `thread`.
+        cid: of a message that is held, as are `reply_to` and `thread`.
+        body: the message's text, as it is now; it is kept until the report is closed.
     """
 
     room_id: RoomId
@@ -65,6 +66,7 @@ class ReportRow(NamedTuple):
 
     Attributes:
         changed_at_ms: when its state last changed.
+        body: the message's text, as it was when it was brought; None once it is closed.
         holder: who has claimed it, or closed it.
         note: what was said about it when it was closed.
         audit: what was done about it, as the audit calls it.

@@ -54,7 +54,8 @@ class ReviewStore(Protocol):
 
         An open one is claimed, or closed; one that is claimed is given back or closed by whoever has claimed
         it, and may be claimed by the same again. `forced` passes over whoever has claimed it. Of a closed one
-        nothing changes any more. The text of a held message is erased when it is closed.
+        nothing changes any more. The copy of the message's text is erased when it is closed, and by nothing
+        else.
         """
         ...
 

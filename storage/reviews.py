@@ -32,6 +32,7 @@ RETURNING version
 """
 FORGET_RULES: Final = "DELETE FROM automod_rules WHERE room_id = $1 AND version <= $2"
 
+# `body` is a copy: what becomes of the message in the log, or of its text, leaves it alone.
 FILE_REPORTS: Final = """
 INSERT INTO reports (
     room_id, room, kind, seq, reporter, reporter_name, author, author_name, reason, rule, at_ms,

@@ -138,8 +138,35 @@ async def test_a_rule_that_reports_lets_through() -> None:
             *("automod", stored["seq"]),
             *(bob.user_id, "no-links"),
         )
+        assert report["body"] == "tea at evil.com"
         assert not bob.heard("reports")
         assert (await say(bob, "2", "more"))["t"] == "ok"
+
+
+@virtual_time
+async def test_what_a_rule_notes_of_an_edit_is_its_text() -> None:
+    """Not the one before it; it stays when the message is deleted."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim, {**NO_LINKS, "action": "report"})
+        stored = await say(bob, "1", "harmless")
+        await bob.request("edit", room="tea", seq=stored["seq"], body="now evil.com")
+        await bob.request("delete", room="tea", seq=stored["seq"])
+        (report,) = await reports(sim)
+        assert (report.seq, report.body) == (stored["seq"], "now evil.com")
+        await ann.request("resolve", report=report.report, action="dismiss")
+        assert [each.body for each in await reports(sim)] == [None]
+
+
+@virtual_time
+async def test_what_a_rule_deletes_is_not_kept_by_another_that_reports_it() -> None:
+    """Its text is stored nowhere, as nobody has read it."""
+    async with open_sim() as sim:
+        seen = {**NO_LINKS, "id": "seen", "action": "report"}
+        ann, bob = await tea(sim, seen, {**NO_LINKS, "action": "delete"})
+        await say(bob, "1", "see evil.com")
+        (report,) = items(await ann.request("reports", room="tea"))
+        assert (report["kind"], report["rule"]) == ("automod", "seen")
+        assert "body" not in report
 
 
 @virtual_time

@@ -1,5 +1,6 @@
 """What people bring before moderators: filed, listed, claimed by one, closed, and both sides told."""
 
+import pytest
 import trio
 
 from chat.codec import MSGPACK, Codec
@@ -46,6 +47,7 @@ async def test_a_report_goes_its_way(codec: Codec) -> None:
             "author": eve.user_id,
             "author_name": "eve",
             "reason": "it is spam",
+            "body": "spam",
             "at": item["at"],
             "changed": item["at"],
         }
@@ -60,6 +62,7 @@ async def test_a_report_goes_its_way(codec: Codec) -> None:
         assert items(await ann.request("reports", room="tea")) == []
         (closed,) = items(await ann.request("reports", room="tea", state="all"))
         assert (closed["note"], closed["audit"], closed["holder_name"]) == ("banned", banned["audit"], "ann")
+        assert "body" not in closed
         assert not eve.heard("report")
         assert not eve.heard("reports")
 
@@ -109,6 +112,41 @@ async def test_one_report_of_a_user_and_message_waits() -> None:
         other = await eve.request("report", room="tea", seq=1, reason="my fault")
         assert (again["report"], other["report"]) == (first["report"], 2)
         assert len(items(await ann.request("reports", room="tea"))) == 2
+
+
+async def copies(moderator: SimClient) -> list[object]:
+    """The texts that wait in the room."""
+    return [item.get("body") for item in items(await moderator.request("reports", room="tea"))]
+
+
+@virtual_time
+async def test_each_report_shows_what_its_reporter_saw() -> None:
+    """Edits are in it or not, as they were made before or after."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        await eve.request("edit", room="tea", seq=1, body="flowers")
+        await ann.request("report", room="tea", seq=1, reason="flowers")
+        await bob.request("report", room="tea", seq=1, reason="still spam")
+        assert await copies(ann) == ["spam", "flowers"]
+
+
+@pytest.mark.parametrize("by_whom", ["author", "moderator", "purge"])
+@virtual_time
+async def test_what_was_said_is_seen_until_the_report_is_closed(by_whom: str) -> None:
+    """Whoever deletes the message; afterwards it cannot be reported, and the text is nowhere."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        if by_whom == "purge":
+            await ann.request("mod", room="tea", action="purge", target=eve.user_id)
+        else:
+            await (eve if by_whom == "author" else ann).request("delete", room="tea", seq=1)
+        assert await copies(ann) == ["spam"]
+        assert (await eve.refused("report", room="tea", seq=1, reason="x"))["code"] == "not_found"
+        await ann.request("resolve", report=1, action="resolve")
+        (closed,) = items(await ann.request("reports", room="tea", state="all"))
+        assert "body" not in closed
 
 
 @virtual_time

@@ -25,9 +25,13 @@ def rules(version: int, text: str = "[]") -> RulesRow:
     return RulesRow(version, AT_MS + version, "u_owner", "Owner", text)
 
 
-def report(seq: int, by: str = "u_ann", *, room: RoomId = LOBBY, reason: str = "spam") -> NewReport:
+def report(
+    seq: int, by: str = "u_ann", *, room: RoomId = LOBBY, reason: str = "spam", body: str | None = None
+) -> NewReport:
     """A person reports a message."""
-    return NewReport(room, "lobby", "person", seq, by, by.upper(), "u_bob", "BOB", reason, None, AT_MS + seq)
+    return NewReport(
+        *(room, "lobby", "person", seq, by, by.upper(), "u_bob", "BOB", reason, None, AT_MS + seq), body=body
+    )
 
 
 def held(cid: str, *, author: str = "u_bob", body: str = "buy now") -> NewReport:
@@ -226,6 +230,46 @@ class ReportContract:
 
         assert approved is not None
         assert (approved.state, approved.seq, approved.body) == ("approved", 12, None)
+
+    async def test_each_report_has_its_own_copy_of_the_text(self, store: Store) -> None:
+        """As it was for whoever brought it; the same report again changes nothing."""
+        await store.file_reports([report(1, body="bad")])
+        await store.file_reports([report(1, "u_cyd", body="fine"), report(1, body="fine")])
+
+        rows = await store.list_reports(room_id=LOBBY, waiting=True, after=0, limit=9)
+        assert [(row.reporter, row.body) for row in rows] == [("u_ann", "bad"), ("u_cyd", "fine")]
+
+    @pytest.mark.parametrize("closed", ["resolved", "dismissed"])
+    async def test_the_copy_of_a_text_ends_with_the_report(self, store: Store, closed: ReportState) -> None:
+        """It is there while somebody has it, and when it is given back; of others it stays."""
+        await store.file_reports([report(1, body="bad"), report(2, body="worse")])
+        states: tuple[ReportState, ...] = ("claimed", "open", "claimed")
+        for to in states:
+            moved = await store.move_report(move(to))
+            assert moved is not None
+            assert moved.body == "bad"
+
+        done = await store.move_report(move(closed))
+
+        assert done is not None
+        assert done.body is None
+        assert await store.find_report(1) == done
+        (other,) = await store.list_reports(room_id=LOBBY, waiting=True, after=0, limit=9)
+        assert other.body == "worse"
+
+    @pytest.mark.parametrize(("kind", "data"), [("delete", '{"of":1}'), ("purge", '{"seqs":[1]}')])
+    async def test_a_copy_outlives_the_text_in_the_log(self, store: Store, kind: str, data: str) -> None:
+        """While the report waits a deletion and a purge leave it alone: it is evidence."""
+        room = await owned_room(store)
+        await store.append([message(room, 1, by="u_bob", body="bad")])
+        await store.file_reports([report(1, room=room, body="bad")])
+        await store.append([changed(room, 2, kind, data, by="u_bob")])
+
+        page = await store.history(room, limit=9)
+        assert [item.body for item in page.items] == [None, None]
+        row = await store.find_report(1)
+        assert row is not None
+        assert row.body == "bad"
 
 
 class RemovedContract:
