@@ -23,7 +23,7 @@ from chat.issuers import BadToken, Issuers
 from chat.names import display_name, guest_id
 from chat.strangers import Strangers
 from chat.tokens import TOKEN_PREFIX, is_token, token_hash
-from storage import Store, StoreClosed, TokenRow, Unavailable
+from storage import Store, StoreClosed, TokenRow, Unavailable, UserRow
 
 GUEST_ROLE: Final = "guest"
 
@@ -50,12 +50,14 @@ class Principal:
         name: the display name, normalised.
         role: one of `chat.tokens.ROLES`, or `GUEST_ROLE`.
         is_guest: whether nobody vouches for the name.
+        registered_at_ms: when the account was made; None: a guest has none.
     """
 
     user_id: str
     name: str
     role: str
     is_guest: bool
+    registered_at_ms: int | None = None
 
 
 class SignedIn(NamedTuple):
@@ -250,7 +252,7 @@ class Authenticator:
                 ErrorCode.UNAUTHENTICATED, "the token is not valid", field="token", request_id=request_id
             )
         user = row.user
-        principal = Principal(user_id=user.user_id, name=user.name, role=user.role, is_guest=False)
+        principal = _registered(user, user.role)
         return SignedIn(principal, None, row.expires_at_ms, hashed)
 
     async def _admit_stranger(self, issuers: Issuers, token: str, request_id: int | None) -> SignedIn:
@@ -268,10 +270,7 @@ class Authenticator:
             raise Refused(
                 ErrorCode.UNAUTHENTICATED, "the token was revoked", field="token", request_id=request_id
             )
-        user = issued.user
-        principal = Principal(
-            user_id=user.user_id, name=user.name, role=claims.role or user.role, is_guest=False
-        )
+        principal = _registered(issued.user, claims.role or issued.user.role)
         return SignedIn(principal, None, claims.expires_at_ms)
 
     async def _load(self, hashes: Sequence[bytes]) -> Mapping[bytes, TokenRow]:
@@ -309,6 +308,16 @@ async def open_authenticator(
         timeout_s=timeout_s,
         max_batch=max_batch,
         max_waiting=max_waiting,
+    )
+
+
+def _registered(user: UserRow, role: str) -> Principal:
+    return Principal(
+        user_id=user.user_id,
+        name=user.name,
+        role=role,
+        is_guest=False,
+        registered_at_ms=user.created_at_ms,
     )
 
 

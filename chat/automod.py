@@ -49,17 +49,35 @@ _SAID_OF: Final = {
 }
 
 
+class Standing(NamedTuple):
+    """What the server knows of somebody, in whichever room something is said.
+
+    Attributes:
+        exempt: whether only rules for everyone apply: the server's moderators.
+        registered_at_ms: when the account was made; None: a guest has none.
+    """
+
+    exempt: bool = False
+    registered_at_ms: int | None = None
+
+
+UNKNOWN: Final = Standing()
+"""Of whom the server knows nothing: as of a guest."""
+
+
 class Speaker(NamedTuple):
     """Who says something.
 
     Attributes:
         joined_at_ms: when the membership began.
         exempt: whether only rules for everyone apply.
+        registered_at_ms: when the account was made; None: there is none, which is as new as can be.
     """
 
     user_id: str
     joined_at_ms: int
     exempt: bool = False
+    registered_at_ms: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -226,6 +244,10 @@ class CompiledRules:
             if rule.joined_below is not None:
                 age_ms = text.at_ms - speaker.joined_at_ms
                 if age_ms >= rule.joined_below * 1000:
+                    continue
+            if rule.account_below is not None and speaker.registered_at_ms is not None:
+                age_ms = text.at_ms - speaker.registered_at_ms
+                if age_ms >= rule.account_below * 1000:
                     continue
             found = check(text, said)
             if found is not None:

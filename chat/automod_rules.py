@@ -40,6 +40,7 @@ class RuleBase(Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unkno
         dry_run: it only reports what it would have done.
         everyone: moderators and owners, too, who are exempt otherwise.
         joined_below: only for members who joined less than so many seconds ago.
+        account_below: only for those whose account was made less than so many seconds ago, and for guests.
         guests: only for guests.
     """
 
@@ -50,6 +51,7 @@ class RuleBase(Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unkno
     dry_run: bool = False
     everyone: bool = False
     joined_below: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
+    account_below: Annotated[float, Meta(gt=0, le=TTL_MAX_S)] | None = None
     guests: bool = False
 
 
@@ -91,7 +93,7 @@ class Flood(RuleBase, frozen=True, tag="flood"):
 
 
 class Newcomers(RuleBase, frozen=True, tag="new"):
-    """Everything that new members, or guests, say."""
+    """Everything that new members, new users, or guests, say."""
 
 
 class Patterns(RuleBase, frozen=True, tag="pattern"):
@@ -141,8 +143,8 @@ def parse_rules(raw: object) -> tuple[Rule, ...]:
 def _check_rule(place: int, rule: Rule) -> None:
     if (rule.action == "mute") != (rule.ttl is not None):
         raise _bad(f"rules[{place}].ttl", "a mute has a ttl, and nothing else has")
-    if isinstance(rule, Newcomers) and rule.joined_below is None and not rule.guests:
-        raise _bad(f"rules[{place}].joined_below", "say who is new: joined_below, guests, or both")
+    if isinstance(rule, Newcomers) and not (rule.joined_below or rule.account_below or rule.guests):
+        raise _bad(f"rules[{place}].joined_below", "say who is new: joined_below, account_below or guests")
     if b"\\u0000" in msgspec.json.encode(rule):
         # What a rule says comes into events and reports.
         raise _bad(f"rules[{place}]", "a rule holds a NUL character")

@@ -295,7 +295,7 @@ class Room(Actor[RoomMessage]):
             thread=message.thread,
             now_ms=services.now_ms(),
             reviewed=message.reviewed,
-            exempt=message.exempt,
+            standing=message.standing,
         )
         if type(ordered) is LogEntry:
             self._writer.submit(ordered, message)
@@ -318,7 +318,7 @@ class Room(Actor[RoomMessage]):
             now_ms=self._services.now_ms(),
             value=message.value,
             stored=message.stored,
-            exempt=message.exempt,
+            standing=message.standing,
         )
         match ordered:
             case LogEntry():

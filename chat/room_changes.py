@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from chat.automod import UNKNOWN, Standing
 from chat.errors import ErrorCode, Refused
 from chat.json_value import encode_value
 from chat.message_facts import (
@@ -52,7 +53,7 @@ def order_change(
     now_ms: int,
     value: str | None = None,
     stored: FoldedPage | None = None,
-    exempt: bool = False,
+    standing: Standing = UNKNOWN,
 ) -> LogEntry | Known | Done | LookUp:
     """Put a change into the log, or find what did it before.
 
@@ -64,7 +65,7 @@ def order_change(
         now_ms: the wall clock.
         value: of a `set`, JSON text; None removes the key.
         stored: what storage says of the message; None: it was not asked.
-        exempt: whether only rules of automatic moderation for everyone apply.
+        standing: what the server knows of who asks, for the rules of automatic moderation.
 
     Raises:
         Refused: `not_member`, `room_not_found`, `banned`, `muted`, `locked`, `forbidden`, `not_found`,
@@ -98,7 +99,7 @@ def order_change(
     if isinstance(decided, Done | LookUp):
         return decided
     if isinstance(request, Edit) and state.automod is not None:
-        state.automod.admit_edit(request.body, speaker_of(member, exempt=exempt), state.at_ms(now_ms))
+        state.automod.admit_edit(request.body, speaker_of(member, standing), state.at_ms(now_ms))
     return state.order_change(
         KIND_OF[type(request)],
         by=by,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actors import ReplyTo
-from chat.automod import CompiledRules
+from chat.automod import UNKNOWN, CompiledRules, Standing
 from chat.errors import Refused
 from chat.protocol import Change, Envelope, ok
 from chat.room_governance import Governing
@@ -77,19 +77,19 @@ class SendMessage:
         arrived_s: when it came, on trio's clock, for the one in some that are timed.
         progress: set when the room has ordered it and the writer has it: from then on the receipt answers.
         reviewed: whether a moderator has let it in: the rules are not asked again.
-        exempt: whether only rules for everyone apply, wherever its author is: the server's moderators.
+        standing: what the server knows of its author, for the rules.
     """
 
     __slots__ = (
         "arrived_s",
         "body",
         "cid",
-        "exempt",
         "peer",
         "progress",
         "reply_to",
         "request_id",
         "reviewed",
+        "standing",
         "thread",
     )
 
@@ -103,12 +103,12 @@ class SendMessage:
         thread: int | None,
         *,
         reviewed: bool = False,
-        exempt: bool = False,
+        standing: Standing = UNKNOWN,
     ) -> None:
         self.peer = peer
         self.request_id = request_id
         self.reviewed = reviewed
-        self.exempt = exempt
+        self.standing = standing
         self.cid = cid
         self.body = body
         self.reply_to = reply_to
@@ -123,11 +123,11 @@ class ChangeRoom:
     Attributes:
         value: of a `set`, the value as JSON text; None removes the key.
         stored: what storage says of the message; None: it was not asked.
-        exempt: as in `SendMessage`.
+        standing: as in `SendMessage`.
         progress: as in `SendMessage`.
     """
 
-    __slots__ = ("exempt", "peer", "progress", "request", "request_id", "stored", "value")
+    __slots__ = ("peer", "progress", "request", "request_id", "standing", "stored", "value")
 
     def __init__(
         self,
@@ -136,10 +136,10 @@ class ChangeRoom:
         *,
         value: str | None = None,
         stored: FoldedPage | None = None,
-        exempt: bool = False,
+        standing: Standing = UNKNOWN,
     ) -> None:
         self.peer = peer
-        self.exempt = exempt
+        self.standing = standing
         self.request = request
         self.request_id = request.id
         self.value = value

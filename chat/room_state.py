@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from chat.automod import RoomAutomod, Speaker
+from chat.automod import UNKNOWN, RoomAutomod, Speaker, Standing
 from chat.errors import ErrorCode, Refused
 from chat.message_facts import KINDS_OF_MESSAGES, MessageFacts, TailFacts
 from chat.protocol import Envelope, SubscribeMode
@@ -223,12 +223,12 @@ class RoomState:
         thread: int | None,
         now_ms: int,
         reviewed: bool = False,
-        exempt: bool = False,
+        standing: Standing = UNKNOWN,
     ) -> LogEntry | Known:
         """Put a message into the log, or find the one that this `cid` ordered before.
 
         Its text is left out where `automod.removed` says so afterwards. One that a moderator has `reviewed`
-        meets neither rules nor slow mode; who is `exempt` meets only rules for everyone.
+        meets neither rules nor slow mode; `standing` says which rules are for its author.
 
         Raises:
             Refused: `not_member`, `muted`, `locked`, `slow_mode`, `cid_conflict`, `bad_request`, `filtered`;
@@ -247,7 +247,7 @@ class RoomState:
                 raise Refused(ErrorCode.BAD_REQUEST, f"the room has no seq {seq}", field=field)
         kept: str | None = body
         if self.automod is not None and not reviewed:
-            self.automod.admit(body, speaker_of(member, exempt=exempt), self.at_ms(now_ms))
+            self.automod.admit(body, speaker_of(member, standing), self.at_ms(now_ms))
             if self.automod.removed is not None:
                 kept = None
         if self.row.slow_s and member.role == "member" and not reviewed:
@@ -531,11 +531,16 @@ class RoomState:
         return deleted_at is not None and self.is_settled(deleted_at)
 
 
-def speaker_of(member: MemberRow, *, exempt: bool) -> Speaker:
+def speaker_of(member: MemberRow, standing: Standing) -> Speaker:
     """A member as the rules of automatic moderation see one: they are for those without a say in the room.
 
     Args:
         member: who.
-        exempt: whether they are not for this one in any room.
+        standing: what the server knows of the same person.
     """
-    return Speaker(member.user_id, member.joined_at_ms, exempt=exempt or member.role != "member")
+    return Speaker(
+        member.user_id,
+        member.joined_at_ms,
+        standing.exempt or member.role != "member",
+        standing.registered_at_ms,
+    )

@@ -17,6 +17,7 @@ import trio
 from actors import ActorDied, ActorUnavailable, MailboxFull, TooManyActors
 from chat.answer_size import fitting
 from chat.auth import Principal
+from chat.automod import UNKNOWN, Standing
 from chat.codec import Codec
 from chat.errors import CloseCode, ErrorCode, Refused, Undecodable
 from chat.protocol import AnyRequest, Change, Envelope, Hello, Send, Status, bye, check_body, error
@@ -66,7 +67,7 @@ class Session:
         scope: the gateway's loop for this connection, cancelled when the session ends.
         start_worker: have `work` run for a mailbox in a task that ends with the connection; the gateway's.
         expires_at_ms: when the right to be here ends, wall clock; None: not by time.
-        is_staff: whether the user moderates the server.
+        standing: what rules of automatic moderation are to know of the user.
         token_hash: of the registered user's token that it came with; None: it is a guest's, or another's.
     """
 
@@ -84,7 +85,6 @@ class Session:
         "ended_with",
         "expires_at_ms",
         "hello_due_s",
-        "is_staff",
         "look_at_s",
         "name",
         "outbox",
@@ -94,6 +94,7 @@ class Session:
         "services",
         "session_id",
         "spread",
+        "standing",
         "start_worker",
         "state",
         "status",
@@ -131,7 +132,7 @@ class Session:
         self.ping_due_s: float | None = None
         self.expires_at_ms: int | None = None
         self.token_hash: bytes | None = None
-        self.is_staff = False
+        self.standing = UNKNOWN
         self.scope = trio.CancelScope()
         self.start_worker: Callable[[WaitingLine], None] = _no_worker
         self._codec = codec
@@ -367,7 +368,7 @@ class Session:
             request.body,
             request.reply_to,
             request.thread,
-            exempt=self.is_staff,
+            standing=self.standing,
         )
         self.tell_room(request.room, message)
         counts = self.services.counts
@@ -525,7 +526,7 @@ class Session:
         self.services.ledger.open_session(principal.user_id, self)
         self._counted = True
         self.principal = principal
-        self.is_staff = principal.role in SERVER_RANKS
+        self.standing = Standing(principal.role in SERVER_RANKS, principal.registered_at_ms)
         self.user_id = principal.user_id
         self.name = principal.name
         self.expires_at_ms = expires_at_ms

@@ -280,7 +280,7 @@ def change_room(session: "Session", request: Change, stored: FoldedPage | None =
             pass
         case _:
             assert_never(request)
-    return ChangeRoom(session, request, value=value, stored=stored, exempt=session.is_staff)
+    return ChangeRoom(session, request, value=value, stored=stored, standing=session.standing)
 
 
 def require_emoji(text: str) -> str:

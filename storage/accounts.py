@@ -14,7 +14,7 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 _ORDER_REVOCATIONS: Final = "LOCK TABLE revocations IN SHARE ROW EXCLUSIVE MODE"
 
 FIND_TOKENS: Final = """
-SELECT t.hash, u.id, u.name, u.role, t.expires_at_ms
+SELECT t.hash, u.id, u.name, u.role, u.created_at_ms, t.expires_at_ms
 FROM tokens t JOIN users u ON u.id = t.user_id
 WHERE t.hash = ANY ($1::bytea[]) AND t.revoked_at_ms IS NULL
     AND (t.expires_at_ms IS NULL OR t.expires_at_ms > $2)
@@ -24,17 +24,20 @@ INSERT INTO users (id, name, name_key, role, password, created_at_ms) VALUES ($1
 ON CONFLICT DO NOTHING
 """
 FIND_USER: Final = """
-SELECT id, name, role FROM users WHERE name = $1 OR name_key = $2 ORDER BY (name = $1) DESC LIMIT 1
+SELECT id, name, role, created_at_ms FROM users
+WHERE name = $1 OR name_key = $2 ORDER BY (name = $1) DESC LIMIT 1
 """
-FIND_USERS: Final = "SELECT id, name, role FROM users WHERE id = ANY ($1::text[])"
+FIND_USERS: Final = "SELECT id, name, role, created_at_ms FROM users WHERE id = ANY ($1::text[])"
 LIST_USERS: Final = """
-SELECT id, name, role FROM users
+SELECT id, name, role, created_at_ms FROM users
 WHERE name_key >= $1 AND name_key < $2
     AND name_key > coalesce((SELECT name_key FROM users WHERE id = $3), '')
 ORDER BY name_key LIMIT $4
 """
-LIST_STAFF: Final = "SELECT id, name, role FROM users WHERE role <> 'user' ORDER BY role, id LIMIT $1"
-FIND_ACCOUNT: Final = "SELECT id, name, role, password FROM users WHERE name_key = $1"
+LIST_STAFF: Final = """
+SELECT id, name, role, created_at_ms FROM users WHERE role <> 'user' ORDER BY role, id LIMIT $1
+"""
+FIND_ACCOUNT: Final = "SELECT id, name, role, created_at_ms, password FROM users WHERE name_key = $1"
 SET_PASSWORD: Final = """
 UPDATE users SET password = $3, name_key = $2 WHERE id = $1 AND ($4::text IS NULL OR password = $4)
 """  # noqa: S105  a statement, not a secret
@@ -77,7 +80,9 @@ LAST_REVOCATION: Final = "SELECT id FROM revocations ORDER BY id DESC LIMIT 1"
 REVOCATIONS: Final = """
 SELECT id, token_hash, user_id FROM revocations WHERE id > $1 ORDER BY id LIMIT $2
 """
-FIND_ISSUED: Final = "SELECT id, name, role, revoked_before_ms FROM users WHERE id = ANY ($1::text[])"
+FIND_ISSUED: Final = """
+SELECT id, name, role, created_at_ms, revoked_before_ms FROM users WHERE id = ANY ($1::text[])
+"""
 INSERT_ISSUED: Final = """
 INSERT INTO users (id, name, name_key, role, created_at_ms)
 SELECT *, $5 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
@@ -109,7 +114,7 @@ async def create_user(tx: Tx, user: NewUser, at_ms: int) -> UserRow:
         INSERT_USER, user.user_id, user.name, user.name_key, user.role, user.password, at_ms
     )
     if done == "INSERT 0 1":
-        return UserRow(user.user_id, user.name, user.role)
+        return UserRow(user.user_id, user.name, user.role, at_ms)
     found = await find_user(tx, user.name, user.name_key)
     if found is None:
         raise Conflict(f"the user id {user.user_id!r} is taken")
@@ -237,14 +242,16 @@ async def secret(tx: Tx, name: str, candidate: bytes) -> bytes:
 
 
 def _token(
-    token_hash: bytes, user_id: str, name: str, role: str, expires_at_ms: int | None
+    token_hash: bytes, user_id: str, name: str, role: str, created_at_ms: int, expires_at_ms: int | None
 ) -> tuple[bytes, TokenRow]:
-    return token_hash, TokenRow(UserRow(user_id, name, role), expires_at_ms)
+    return token_hash, TokenRow(UserRow(user_id, name, role, created_at_ms), expires_at_ms)
 
 
-def _account(user_id: str, name: str, role: str, password: str | None) -> Account:
-    return Account(UserRow(user_id, name, role), password)
+def _account(user_id: str, name: str, role: str, created_at_ms: int, password: str | None) -> Account:
+    return Account(UserRow(user_id, name, role, created_at_ms), password)
 
 
-def _issued_user(user_id: str, name: str, role: str, revoked_before_ms: int | None) -> tuple[str, IssuedUser]:
-    return user_id, IssuedUser(UserRow(user_id, name, role), revoked_before_ms)
+def _issued_user(
+    user_id: str, name: str, role: str, created_at_ms: int, revoked_before_ms: int | None
+) -> tuple[str, IssuedUser]:
+    return user_id, IssuedUser(UserRow(user_id, name, role, created_at_ms), revoked_before_ms)

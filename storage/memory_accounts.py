@@ -61,13 +61,12 @@ class MemoryAccounts:
     async def create_user(self, user: NewUser, *, at_ms: int) -> UserRow:
         """See `AccountStore.create_user`."""
         await trio.lowlevel.checkpoint()
-        del at_ms  # kept by Postgres for operators; no call reads it
         found = self._find(user.name, user.name_key)
         if found is not None:
             return found.row
         if user.user_id in self._users:
             raise Conflict(f"the user id {user.user_id!r} is taken")
-        row = UserRow(user.user_id, user.name, user.role)
+        row = UserRow(user.user_id, user.name, user.role, at_ms)
         self._add(_User(row, user.name_key, user.password))
         return row
 
@@ -178,14 +177,13 @@ class MemoryAccounts:
     async def admit_users(self, strangers: Sequence[Stranger], *, at_ms: int) -> Mapping[str, IssuedUser]:
         """See `AccountStore.admit_users`."""
         await trio.lowlevel.checkpoint()
-        del at_ms  # kept by Postgres for operators; no call reads it
         for stranger in strangers:
             for name, key in (
                 (stranger.name, stranger.name_key),
                 (stranger.spare_name, stranger.spare_key),
             ):
                 if stranger.user_id not in self._users and self._find(name, key) is None:
-                    self._add(_User(UserRow(stranger.user_id, name, stranger.role), key))
+                    self._add(_User(UserRow(stranger.user_id, name, stranger.role, at_ms), key))
         found = ((stranger.user_id, self._users.get(stranger.user_id)) for stranger in strangers)
         return {
             user_id: IssuedUser(user.row, user.revoked_before_ms)

@@ -476,11 +476,16 @@ class MembershipPage(NamedTuple):
 
 
 class UserRow(NamedTuple):
-    """A registered user."""
+    """A registered user.
+
+    Attributes:
+        created_at_ms: when the account was made; of an outside issuer's user: when it was first seen here.
+    """
 
     user_id: str
     name: str
     role: str
+    created_at_ms: int
 
 
 class TokenRow(NamedTuple):

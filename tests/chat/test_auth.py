@@ -201,10 +201,12 @@ async def test_a_token_that_is_not_ours_is_unauthenticated(token: str) -> None:
 
 
 async def test_a_registered_token_speaks_for_its_user() -> None:
-    """A token made for a name brings that user's id, name and role; a second one brings the same user."""
+    """A token made for a name brings that user's id, name, role and age; a second one the same user."""
     store, clock = MemoryStore(), Clock()
     bytes_of = entropy()
     one = await create_token(store, "Ann", "moderator", now_ms=clock(), random_bytes=bytes_of)
+    made_at_ms = clock.ms
+    clock.ms += DAY_MS
     two = await create_token(store, " Ann ", now_ms=clock(), random_bytes=bytes_of)
 
     async with authenticator(store, guests=False) as auth:
@@ -216,7 +218,11 @@ async def test_a_registered_token_speaks_for_its_user() -> None:
     assert signed_in[0].principal == signed_in[1].principal
     assert [each.token_hash for each in signed_in] == [token_hash(one.token), token_hash(two.token)]
     assert signed_in[0].principal == Principal(
-        user_id=one.user.user_id, name="Ann", role="moderator", is_guest=False
+        user_id=one.user.user_id,
+        name="Ann",
+        role="moderator",
+        is_guest=False,
+        registered_at_ms=made_at_ms,
     )
 
 

@@ -80,6 +80,22 @@ def test_a_rule_may_be_for_newcomers_and_for_guests() -> None:
     assert says(room, "hello", GUEST, at_ms=60_000) == "guest"
 
 
+def test_a_rule_may_be_for_new_accounts() -> None:
+    """However long one is a member; a guest has no account, and counts as new for ever."""
+    room = automod(
+        Newcomers(id="new", action="hold", account_below=60.0),
+        Links(id="links", action="refuse", account_below=90.0, joined_below=5.0),
+    )
+    early, late = Speaker("u_bob", 0, registered_at_ms=1000), Speaker("u_bob", 70_000, registered_at_ms=1000)
+
+    assert says(room, "hello", early, at_ms=60_999) == "new"
+    assert says(room, "hello", early, at_ms=61_000) == ""
+    assert says(room, "hello", GUEST, at_ms=10**9) == "new"
+    assert says(room, "evil.com", early, at_ms=71_000) == ""
+    assert says(room, "evil.com", late, at_ms=71_000) == "links"
+    assert says(room, "evil.com", late, at_ms=91_000) == ""
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
@@ -174,6 +190,7 @@ def test_a_text_is_tried_on_every_rule() -> None:
     rules: Sequence[Rule] = (
         Flood(id="f", action="refuse", messages=1),
         Newcomers(id="n", action="refuse", joined_below=5.0),
+        Newcomers(id="a", action="refuse", account_below=5.0),
         Words(id="w", action="refuse", words=("bad",), guests=True),
         Links(id="l", action="refuse", allow=("www.Example.com",)),
         Patterns(id="p", action="report", patterns=("x+",), folded=True),
@@ -187,7 +204,7 @@ def test_a_text_is_tried_on_every_rule() -> None:
             ("l", "evil.com"),
             ("p", "x"),
         ]
-    (verdict,) = try_text(CompiledRules(rules[4:], version=1), "X" * 99, at_ms=0)
+    (verdict,) = try_text(CompiledRules(rules[-1:], version=1), "X" * 99, at_ms=0)
     assert len(verdict.found) == FOUND_MAX_CHARACTERS
 
 

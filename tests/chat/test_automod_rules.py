@@ -28,6 +28,7 @@ EVERY_KIND: list[Mapping[str, object]] = [
     {"kind": "repeats", "id": "r", "action": "delete", "count": 2, "within": 5.0},
     {"kind": "flood", "id": "f", "action": "mute", "ttl": 60, "messages": 5, "within": 5.0},
     {"kind": "new", "id": "n", "action": "hold", "joined_below": 60.0, "guests": True},
+    {"kind": "new", "id": "a", "action": "hold", "account_below": 86_400.0},
     {"kind": "pattern", "id": "p", "action": "refuse", "patterns": ["a"], "folded": True, "dry_run": True},
 ]
 
@@ -65,6 +66,28 @@ def test_no_rule_holds_what_cannot_be_stored() -> None:
         with pytest.raises(Refused) as caught:
             parse_rules([EVERY_KIND[2], rule])
         assert caught.value.field == "rules[1]"
+
+
+@pytest.mark.parametrize("field", ["joined_below", "account_below"])
+@pytest.mark.parametrize("age_s", [0, -1, float("inf"), "60", True])
+def test_an_age_is_a_number_of_seconds(field: str, age_s: object) -> None:
+    """Above nothing, and with an end."""
+    with pytest.raises(Refused) as caught:
+        parse_rules([{**EVERY_KIND[0], field: age_s}])
+    assert (caught.value.code, caught.value.field) == (ErrorCode.BAD_REQUEST, f"rules[0].{field}")
+
+
+def test_who_is_new_has_to_be_said() -> None:
+    """By the membership, by the account, or guests: one will do."""
+    new: Mapping[str, object] = {"kind": "new", "id": "n", "action": "hold"}
+    told: list[Mapping[str, object]] = [{"joined_below": 5}, {"account_below": 5}, {"guests": True}]
+    untold: list[Mapping[str, object]] = [{}, {"guests": False}, {"account_below": None}]
+    for condition in told:
+        assert len(parse_rules([{**new, **condition}])) == 1
+    for condition in untold:
+        with pytest.raises(Refused) as caught:
+            parse_rules([{**new, **condition}])
+        assert caught.value.field == "rules[0].joined_below"
 
 
 def test_a_list_is_added_to() -> None:

@@ -37,6 +37,15 @@ async def say(client: SimClient, cid: str, body: str) -> Envelope:
     return await client.answer(await client.send("send", room="tea", cid=cid, body=body))
 
 
+async def a_token(store: MemoryStore, name: str, role: str = "user") -> str:
+    """What a user whose account is made now comes in with."""
+    mark = name[:1].encode()
+    issued = await create_token(
+        store, name=name, role=role, now_ms=BEGIN_MS, random_bytes=lambda size: mark * size
+    )
+    return issued.token
+
+
 async def reports(sim: Sim) -> Sequence[ReportRow]:
     """Everything that was brought before moderators."""
     await trio.sleep(1.0)
@@ -192,6 +201,43 @@ async def test_new_members_are_limited_for_a_while() -> None:
         assert (refused["code"], refused["message"]) == ("filtered", "who is new here does not write yet")
         await trio.sleep(301.0)
         assert (await say(bob, "2", "hello"))["t"] == "ok"
+
+
+@virtual_time
+async def test_new_accounts_are_limited_for_a_while() -> None:
+    """Whatever the age of the membership; guests have none and stay limited, moderators are exempt."""
+    store = MemoryStore()
+    tokens = [await a_token(store, "Bob"), await a_token(store, "Mo", "moderator")]
+    async with open_sim(store=store) as sim:
+        rule = {"kind": "new", "id": "n", "action": "hold", "account_below": 300}
+        ann, guest = await tea(sim, rule)
+        bob, mo = [await sim.enter(token) for token in tokens]
+        for client in (bob, mo):
+            await client.request("join", room="tea")
+        answers = [await say(client, "1", "hello") for client in (bob, guest, mo, ann)]
+        assert [answer.get("code", "ok") for answer in answers] == ["filtered", "filtered", "ok", "ok"]
+        await ann.request("resolve", report=1, action="approve")
+        assert ann.bodies("tea")[-1] == "hello"
+        await trio.sleep(301.0)
+        assert (await say(bob, "2", "still here"))["t"] == "ok"
+        assert (await say(guest, "2", "still here"))["code"] == "filtered"
+
+
+@virtual_time
+async def test_an_edit_by_a_new_account_is_judged_as_well() -> None:
+    """As long as the account is new."""
+    store = MemoryStore()
+    token = await a_token(store, "Bob")
+    async with open_sim(store=store) as sim:
+        ann, _ = await tea(sim)
+        bob = await sim.enter(token)
+        await bob.request("join", room="tea")
+        stored = await say(bob, "1", "harmless")
+        await ann.request("automod", room="tea", rules=[{**NO_LINKS, "account_below": 300}])
+        refused = await bob.refused("edit", room="tea", seq=stored["seq"], body="now evil.com")
+        assert refused["code"] == "filtered"
+        await trio.sleep(301.0)
+        await bob.request("edit", room="tea", seq=stored["seq"], body="now evil.com")
 
 
 @virtual_time
@@ -385,6 +431,7 @@ async def test_a_text_is_tried() -> None:
         ([{"kind": "pattern", "id": "p", "action": "hold", "patterns": ["a", "(b"]}], "rules[0].patterns[1]"),
         ([{"kind": "pattern", "id": "p", "action": "hold", "patterns": ["(?=x)"]}], "rules[0].patterns[0]"),
         ([{"kind": "new", "id": "n", "action": "hold"}], "rules[0].joined_below"),
+        ([{**NO_LINKS, "account_below": 0}], "rules[0].account_below"),
         ([NO_LINKS] * 51, "rules"),
     ],
 )

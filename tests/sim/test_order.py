@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from chat import room_news
+from chat.automod import Standing
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.protocol import Envelope
@@ -211,7 +212,7 @@ def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
         thread: int | None,
         now_ms: int,
         reviewed: bool,
-        exempt: bool,
+        standing: Standing,
     ) -> object:
         crash.strike()
         return order_message(
@@ -224,7 +225,7 @@ def _crash_in_ordering(monkeypatch: pytest.MonkeyPatch, crash: Crash) -> None:
             thread=thread,
             now_ms=now_ms,
             reviewed=reviewed,
-            exempt=exempt,
+            standing=standing,
         )
 
     monkeypatch.setattr(RoomState, "order_message", broken)

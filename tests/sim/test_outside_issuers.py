@@ -33,6 +33,22 @@ async def test_a_token_of_the_issuers_is_a_user_for_ever() -> None:
         assert str(event["name"]).startswith("ann #")
 
 
+@virtual_time
+async def test_a_user_of_an_issuers_is_new_from_the_first_visit_on() -> None:
+    """Not for longer with a newer token; what the issuer knew before does not count here."""
+    async with open_sim(HOUSE) as sim:
+        owner = await sim.enter(token(sub="owner", name="Owner"))
+        await owner.request("join", room="tea", create=True)
+        rule = {"kind": "new", "id": "n", "action": "refuse", "account_below": 300}
+        await owner.request("automod", room="tea", rules=[rule])
+        ann = await sim.enter(token(name="Ann"))
+        await ann.request("join", room="tea")
+        assert (await ann.refused("send", room="tea", cid="1", body="hello"))["code"] == "filtered"
+        await trio.sleep(301)
+        again = await sim.enter(token(name="Ann", exp=NOW_S + 900))
+        await again.request("send", room="tea", cid="2", body="hello")
+
+
 @pytest.mark.parametrize("algorithm", ["RS256", "EdDSA"])
 @virtual_time
 async def test_public_keys_from_a_file_let_people_in(tmp_path: Path, algorithm: str) -> None:

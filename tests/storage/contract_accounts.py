@@ -20,7 +20,7 @@ from storage import (
 )
 from tests.storage.rows import AT_MS
 
-ANN: Final = UserRow("u_1", "Ann", "user")
+ANN: Final = UserRow("u_1", "Ann", "user", AT_MS)
 
 
 def new_user(
@@ -40,10 +40,10 @@ class UserContract:
     """Users, passwords and secrets."""
 
     async def test_a_user_is_created_once(self, store: Store) -> None:
-        """A known name, whatever its capitals, gives the user who has it, whatever else is sent."""
+        """A known name, whatever its capitals, gives the user who has it, whatever else is sent and when."""
         assert await store.create_user(new_user(), at_ms=AT_MS) == ANN
-        assert await store.create_user(new_user("u_2", role="admin"), at_ms=AT_MS) == ANN
-        assert await store.create_user(new_user("u_3", "ANN"), at_ms=AT_MS) == ANN
+        assert await store.create_user(new_user("u_2", role="admin"), at_ms=AT_MS + 1) == ANN
+        assert await store.create_user(new_user("u_3", "ANN"), at_ms=AT_MS + 2) == ANN
 
     async def test_a_user_id_is_taken_once(self, store: Store) -> None:
         """A new name under a known id is a conflict."""
@@ -101,10 +101,10 @@ class UserContract:
         await store.create_user(new_user("u_2", "bob"), at_ms=AT_MS)
 
         assert await store.find_account("ann") == Account(ANN, "hash")
-        assert await store.find_account("bob") == Account(UserRow("u_2", "bob", "user"), None)
+        assert await store.find_account("bob") == Account(UserRow("u_2", "bob", "user", AT_MS), None)
         assert await store.find_account("Ann") is None
         found = await store.find_users(["u_2", "u_1", "u_9"])
-        assert found == {"u_1": ANN, "u_2": UserRow("u_2", "bob", "user")}
+        assert found == {"u_1": ANN, "u_2": UserRow("u_2", "bob", "user", AT_MS)}
 
     async def test_a_password_is_replaced_only_when_it_is_the_one_that_was_meant(self, store: Store) -> None:
         """Whoever read an older one changes nothing; nobody has no password to change."""
@@ -140,17 +140,17 @@ class UserContract:
                 stranger("u_5", "Cid", "cid 5"),
                 stranger("u_6", "ann", "BOB"),
             ],
-            at_ms=AT_MS,
+            at_ms=AT_MS + 7,
         )
 
-        assert first == {"u_2": IssuedUser(UserRow("u_2", "bob", "user"), None)}
+        assert first == {"u_2": IssuedUser(UserRow("u_2", "bob", "user", AT_MS), None)}
         assert found == {
             "u_2": first["u_2"],
-            "u_3": IssuedUser(UserRow("u_3", "Ann 3", "user"), None),
-            "u_4": IssuedUser(UserRow("u_4", "cid", "user"), None),
-            "u_5": IssuedUser(UserRow("u_5", "cid 5", "user"), None),
+            "u_3": IssuedUser(UserRow("u_3", "Ann 3", "user", AT_MS + 7), None),
+            "u_4": IssuedUser(UserRow("u_4", "cid", "user", AT_MS + 7), None),
+            "u_5": IssuedUser(UserRow("u_5", "cid 5", "user", AT_MS + 7), None),
         }
-        assert await store.find_account("cid") == Account(UserRow("u_4", "cid", "user"), None)
+        assert await store.find_account("cid") == Account(UserRow("u_4", "cid", "user", AT_MS + 7), None)
 
     async def test_the_first_secret_stays(self, store: Store) -> None:
         """Whoever asks later gets the first one."""
@@ -249,7 +249,7 @@ class TokenContract:
         assert {row.token_hash for row in told} == {b"b" * 32, b"c" * 32, None}
         assert [row.user_id for row in told] == ["u_2"] * 3
         assert await store.admit_users([stranger("u_2", "bob")], at_ms=AT_MS) == {
-            "u_2": IssuedUser(UserRow("u_2", "bob", "user"), AT_MS + 5)
+            "u_2": IssuedUser(UserRow("u_2", "bob", "user", AT_MS), AT_MS + 5)
         }
         assert await store.revoke_user("u_2", at_ms=AT_MS + 6) == 0
         (later,) = await store.revocations(after=number, limit=9)

@@ -32,16 +32,16 @@ async def test_names_that_differ_in_capitals_only_stay_apart(
     await migrate(empty_database)
     store = PostgresStore(empty_database)
 
-    oldest = UserRow("u_1", "Ann", "admin")
+    oldest = UserRow("u_1", "Ann", "admin", 10)
     assert await store.find_account("ann") == Account(oldest, None)
-    assert await store.find_account("bob") == Account(UserRow("u_4", "Bob", "user"), None)
-    assert await store.find_user("ann", "ann") == UserRow("u_2", "ann", "user")
-    assert await store.find_user("ANN", "ann") == UserRow("u_3", "ANN", "user")
+    assert await store.find_account("bob") == Account(UserRow("u_4", "Bob", "user", 5), None)
+    assert await store.find_user("ann", "ann") == UserRow("u_2", "ann", "user", 20)
+    assert await store.find_user("ANN", "ann") == UserRow("u_3", "ANN", "user", 10)
     assert await store.find_user("aNN", "ann") == oldest
     found = await store.find_tokens(hashes, at_ms=0)
     assert [found[token] for token in hashes] == [
         TokenRow(oldest, None),
-        TokenRow(UserRow("u_2", "ann", "user"), None),
-        TokenRow(UserRow("u_3", "ANN", "user"), None),
-        TokenRow(UserRow("u_4", "Bob", "user"), None),
+        TokenRow(UserRow("u_2", "ann", "user", 20), None),
+        TokenRow(UserRow("u_3", "ANN", "user", 10), None),
+        TokenRow(UserRow("u_4", "Bob", "user", 5), None),
     ]
