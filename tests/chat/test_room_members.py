@@ -40,6 +40,8 @@ async def test_joining_subscribes_once_the_membership_is_stored() -> None:
                 "slow": 1.5,
                 "strict": False,
                 "locked": False,
+                "archived": False,
+                "retention": 0,
                 "members": 2,
                 "role": "member",
                 "read": 0,

@@ -10,6 +10,7 @@ from storage.model import Role, RoomKind
 
 TO_PEOPLE = ("kick", "mute", "unmute", "ban", "unban", "purge")
 TO_THE_ROOM = ("topic", "slow", "lock", "unlock", "announce", "automod", "review", "invite")
+TO_THE_ROOM_BY_OWNERS = ("archive", "unarchive", "retention")
 
 
 def may(action: str, kind: RoomKind, actor: Rank, target: Rank | None = None) -> bool:
@@ -23,7 +24,7 @@ def may(action: str, kind: RoomKind, actor: Rank, target: Rank | None = None) ->
 
 def test_every_action_has_a_rule() -> None:
     """And no rule is without one."""
-    assert set(RULES) == {*TO_PEOPLE, *TO_THE_ROOM, "role"}
+    assert set(RULES) == {*TO_PEOPLE, *TO_THE_ROOM, *TO_THE_ROOM_BY_OWNERS, "role"}
 
 
 @pytest.mark.parametrize("kind", ["public", "private"])
@@ -31,6 +32,13 @@ def test_every_action_has_a_rule() -> None:
 def test_moderators_and_who_ranks_higher_change_the_room(action: str, kind: RoomKind) -> None:
     """Members and outsiders do not."""
     assert [rank.name for rank in Rank if not may(action, kind, rank)] == ["NOBODY", "MEMBER"]
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+@pytest.mark.parametrize("action", TO_THE_ROOM_BY_OWNERS)
+def test_owners_and_the_server_s_people_close_a_room_and_let_it_forget(action: str, kind: RoomKind) -> None:
+    """Moderators do not."""
+    assert [rank.name for rank in Rank if not may(action, kind, rank)] == ["NOBODY", "MEMBER", "MODERATOR"]
 
 
 @pytest.mark.parametrize("kind", ["public", "private"])

@@ -32,6 +32,8 @@ async def test_lists_are_walked_page_by_page_without_a_gap() -> None:
             "slow": 2.5,
             "strict": False,
             "locked": False,
+            "archived": False,
+            "retention": 0,
             "language": "simple",
             "by": guests[0].user_id,
             "at": listed[0]["at"],

@@ -291,6 +291,16 @@ async def say_what_cannot_be_indexed(sim: Sim, patch: pytest.MonkeyPatch) -> Non
     sim.faults.clear()
 
 
+async def forget_what_was_said(sim: Sim, patch: pytest.MonkeyPatch) -> None:
+    """A room keeps nothing for longer than a minute."""
+    del patch
+    ann = await sim.connect("ann")
+    await ann.request("create", room="tea")
+    await ann.request("update", room="tea", retention=60)
+    await ann.request("send", room="tea", cid="1", body="x")
+    await trio.sleep(120)
+
+
 SCENES: Final = {
     "talk": Scene(
         play=talk,
@@ -348,6 +358,7 @@ SCENES: Final = {
         }
         | {"cache_lookups{tail}{hit}"},
     ),
+    "forgetting": Scene(play=forget_what_was_said, config=Config(retention_every_s=10.0), moves={"expired"}),
     "a handshake that fails": Scene(play=shake_no_hands, moves={"handshakes_failed"}),
     "idle": Scene(
         play=leave_rooms_idle,
