@@ -20,6 +20,7 @@ KIND_REACT: Final = "react"
 KIND_PIN: Final = "pin"
 KIND_PURGE: Final = "purge"
 KIND_STATE: Final = "state"
+_ERASING: Final = frozenset({KIND_DELETE, KIND_PURGE})
 KINDS_OF_MESSAGES: Final = frozenset({KIND_EDIT, KIND_DELETE, KIND_REACT, KIND_PIN, KIND_PURGE})
 """Events that say something about the message at `of`, or about those at `seqs`."""
 
@@ -157,18 +158,21 @@ class TailFacts:
                 self._changes[entry.seq] = (entry, data)
                 for seq in data.about:
                     message = messages.get(seq)
-                    facts = None if message is None else MessageFacts(message.by, message.body)
-                    self._record(entry, data, seq, facts)
-                self._erase(entry, data, [seq for seq in data.about if seq in messages])
+                    untouched = None if message is None else MessageFacts(message.by, message.body)
+                    self._record(entry, data, seq, self._facts.get(seq) or untouched)
+                if entry.kind in _ERASING:
+                    self._erase(entry, data, [seq for seq in data.about if seq in messages])
 
     def record(self, entry: LogEntry, tail: Sequence[LogEntry]) -> None:
         """Take in an event about a message that was just put at the end of the tail."""
         data = _decode(entry.data or "")
         first = tail[0].seq
         self._changes[entry.seq] = (entry, data)
-        for seq in data.about:
-            self._record(entry, data, seq, self._untouched(seq, tail, first))
-        self._erase(entry, data, [seq for seq in data.about if seq >= first])
+        about = data.about
+        for seq in about:
+            self._record(entry, data, seq, self._facts.get(seq) or self._untouched(seq, tail, first))
+        if entry.kind in _ERASING:
+            self._erase(entry, data, [seq for seq in about if seq >= first])
 
     def _untouched(self, seq: int, tail: Sequence[LogEntry], first: int) -> MessageFacts | None:
         """A remembered message to which nothing was done, its text if it is in the tail; None: no message."""
@@ -178,16 +182,13 @@ class TailFacts:
         author = self._author(seq, first)
         return None if author is None else MessageFacts(author, None)
 
-    def _record(self, entry: LogEntry, data: _Data, seq: int, untouched: MessageFacts | None) -> None:
-        facts = self._facts.get(seq) or untouched
+    def _record(self, entry: LogEntry, data: _Data, seq: int, facts: MessageFacts | None) -> None:
         if facts is not None:
             self._facts[seq] = facts
             facts.take(entry, data)
 
     def _erase(self, entry: LogEntry, data: _Data, in_tail: Iterable[int]) -> None:
         """Note whose texts an event erases: messages of the tail, and edits there of any message."""
-        if entry.kind not in {KIND_DELETE, KIND_PURGE}:
-            return
         for seq in in_tail:
             self.erased.setdefault(seq, entry.seq)
         gone = set(data.about)

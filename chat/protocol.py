@@ -641,6 +641,9 @@ def check_no_nul(request_id: int, **fields: str | None) -> None:
             )
 
 
+_decode_data: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+
 def event(  # noqa: PLR0913  one argument per wire field
     *,
     room: str,
@@ -682,5 +685,5 @@ def event(  # noqa: PLR0913  one argument per wire field
         if kind == "edit":
             envelope["body"] = body
     if data is not None:
-        envelope.update(msgspec.json.decode(data, type=dict[str, object]))
+        envelope.update(_decode_data(data))
     return envelope

@@ -106,7 +106,7 @@ def order_change(
         name=name,
         cid=request.cid,
         body=request.body if isinstance(request, Edit) else None,
-        data=msgspec.json.encode({"of": request.seq, **decided}).decode(),
+        data=_encode({"of": request.seq, **decided}).decode(),
         now_ms=now_ms,
     )
 
@@ -177,6 +177,7 @@ class _Told(msgspec.Struct, frozen=True):
     value: object = None
 
 
+_encode: Final = msgspec.json.Encoder().encode
 _decode_told: Final = msgspec.json.Decoder(_Told).decode
 
 

@@ -24,7 +24,7 @@ from chat.protocol import AnyRequest, Change, Envelope, Hello, Send, Status, bye
 from chat.room_messages import RoomMessage, SendMessage
 from chat.room_rules import SERVER_RANKS
 from chat.session_line import Waiting, WaitingLine, decides_order
-from chat.session_requests import perform
+from chat.session_requests import perform, perform_change
 from chat.session_services import SessionServices
 from chat.session_state import Phase, SessionState, rate_refusal
 from chat.subscriptions import Subscriptions
@@ -336,6 +336,9 @@ class Session:
         self.state.admit(request, now_s)
         if type(request) is Send:
             return self._perform_send(request, now_s)
+        # Before all others, for there are as many as of messages.
+        if isinstance(request, Change):
+            return perform_change(self, request)
         return perform(self, request)
 
     def _perform_send(self, request: Send, now_s: float) -> bool:

@@ -114,8 +114,8 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             _type(session, request)
         case Hello():
             return _hello(session, request)
-        case Edit() | Delete() | React() | Pin() | SetState() | Update() | Invite() | Mod():
-            return _change(session, request) if isinstance(request, Change) else _govern(session, request)
+        case Update() | Invite() | Mod():
+            return _govern(session, request)
         case (
             Create()
             | Join()
@@ -143,7 +143,7 @@ def perform(session: "Session", request: AnyRequest) -> bool:
         ):
             return False
         case _:
-            # `Send` has a way of its own; the type checker holds the rest.
+            # `Send` and changes have ways of their own; the type checker holds the rest.
             raise AssertionError(request)
     return True
 
@@ -157,7 +157,12 @@ def _tell(session: "Session", request: Leave | Read) -> None:
     session.tell_room(request.room, message)
 
 
-def _change(session: "Session", request: Change) -> bool:
+def perform_change(session: "Session", request: Change) -> bool:
+    """The same for a change of a message, or of the shared state.
+
+    Raises:
+        Refused: to be answered.
+    """
     services = session.services
     command = change_room(session, request)
     wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())

@@ -15,17 +15,21 @@ from chat.protocol import (
     Automod,
     Busiest,
     Create,
+    Delete,
     Disconnect,
     Drain,
+    Edit,
     Enroll,
     GetState,
     Hello,
     History,
     Members,
     Mod,
+    Pin,
     Ping,
     Pins,
     Presence,
+    React,
     Reactions,
     Report,
     Reports,
@@ -36,6 +40,7 @@ from chat.protocol import (
     Search,
     Send,
     Sessions,
+    SetState,
     User,
     Users,
     Watch,
@@ -46,6 +51,7 @@ CALM_S: Final = 2.0
 """So long without a refused frame, and the abuse is forgiven."""
 FLOOD_BURSTS: Final = 20
 """Refused frames, in bursts of the limit, that nobody sends by mistake: more end the connection at once."""
+_LIMITED_BY_ROOM: Final = frozenset({Send, Edit, Delete, React, Pin, SetState})
 
 
 class Phase(Enum):
@@ -179,8 +185,8 @@ class SessionState:
             if not isinstance(request, Hello | Ping):
                 raise Refused(ErrorCode.UNAUTHENTICATED, "say hello first", request_id=request.id)
             return
-        if type(request) is Send:
-            # Limited by user and room, over all of the user's sessions: see `UserLedger`.
+        if type(request) in _LIMITED_BY_ROOM:
+            # By user and room, over all of the user's sessions: see `UserLedger`.
             return
         match request:
             case Hello():

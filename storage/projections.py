@@ -1,6 +1,7 @@
 """Reading what follows from the log: the present of messages, reactions, pins and shared state.
 
-The trigger of migration 0004 writes it, together with the log's rows. Each of these reads is one statement,
+The triggers of migrations 0004 and 0012 write it, together with the log's rows; edits are found in the log by
+an index of their own. Each of these reads is one statement,
 so that what it gives and the seq as of which it holds are of one snapshot.
 """
 
@@ -31,7 +32,7 @@ _LOG_COLUMNS: Final = ", ".join(f"l.{column}" for column in ENTRY_COLUMNS.split(
 # of their number.
 FOLD: Final = f"""
 SELECT head.seq AS durable_seq, m.seq, m.kind, m.author,
-    CASE WHEN f.delete_seq IS NULL THEN coalesce(e.body, m.body) END AS body, coalesce(f.version, 1),
+    CASE WHEN f.delete_seq IS NULL THEN coalesce(e.body, m.body) END AS body, coalesce(e.version, 1),
     e.at_ms, e.data, f.delete_seq, f.pin_seq, coalesce(f.thread_count, 0), f.thread_last,
     r.emojis, r.counts, r.owns
 FROM (SELECT {_DURABLE} AS seq) AS head
@@ -45,7 +46,8 @@ LEFT JOIN LATERAL (
     SELECT * FROM message_facts WHERE room_id = $1 AND seq = m.seq LIMIT 1
 ) AS f ON true
 LEFT JOIN LATERAL (
-    SELECT body, at_ms, data FROM log WHERE room_id = $1 AND seq = f.edit_seq LIMIT 1
+    SELECT body, at_ms, data, (data::json ->> 'version')::bigint AS version FROM log
+    WHERE room_id = $1 AND kind = 'edit' AND edit_of(data) = m.seq ORDER BY seq DESC LIMIT 1
 ) AS e ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(c.emoji ORDER BY c.first_seq) AS emojis,

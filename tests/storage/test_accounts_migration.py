@@ -1,9 +1,9 @@
 """Users from before there were passwords keep their tokens, and get a name to be found by."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from storage import Account, Database, PostgresStore, TokenRow, Tx, UserRow, migrate
+from tests.storage.before import migrate_before
 
 STEP = "0003_accounts.sql"
 BEFORE = """
@@ -24,10 +24,7 @@ async def test_names_that_differ_in_capitals_only_stay_apart(
     empty_database: Database, tmp_path: Path
 ) -> None:
     """The oldest has the name from now on; the others are found exactly, and come in with their tokens."""
-    for file in (files("storage") / "migrations").iterdir():
-        if file.name.endswith(".sql") and file.name < STEP:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    await migrate(empty_database, tmp_path)
+    await migrate_before(empty_database, STEP, tmp_path)
     hashes = await empty_database.run(fill)
     await migrate(empty_database)
     store = PostgresStore(empty_database)

@@ -99,6 +99,10 @@ INSERT INTO secrets (name, value) SELECT 'name' || i, '' FROM generate_series(1,
 ANALYZE;
 """  # noqa: S608  constants only
 
+EDITS_OF = """
+SELECT seq FROM log WHERE room_id = $1 AND kind = 'edit' AND edit_of(data) = ANY ($2::int8[]) AND seq < $3
+"""
+"""As the triggers of migration 0012 do, for one message and for many."""
 DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
 """As the trigger of migration 0007 does."""
 ONE, TWO = "{1}", "{1,2}"
@@ -156,6 +160,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "rooms.list_members": (rooms.LIST_MEMBERS, ["1", "u_5", "50"]),
     "rooms.memberships": (rooms.MEMBERSHIPS, ["{u_5,u_6}", "room000005", "50"]),
     "rooms.move_pointers": (rooms.MOVE_POINTERS, [TWO, "{u_5,u_6}", TWO]),
+    "projections.edits": (EDITS_OF, ["1", "{1,2,3}", "5000"]),
     "mentions.replace": (DELETE_MENTIONS, ["1", "5"]),
     "accounts.find_tokens": (accounts.FIND_TOKENS, ["{\\\\xab,\\\\xcd}", "0"]),
     "accounts.find_user": (accounts.FIND_USER, ["User5", "user5"]),

@@ -1,9 +1,9 @@
 """What was said before there were counts of mentions counts, too."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from storage import Database, PostgresStore, Tx, migrate
+from tests.storage.before import migrate_before
 from tests.storage.rows import change, changed, message, new_room
 
 STEP = "0007_read_pointers_and_mentions.sql"
@@ -13,10 +13,7 @@ async def test_messages_from_before_mention_by_their_present_texts(
     empty_database: Database, tmp_path: Path
 ) -> None:
     """The last edit of a message counts, and a deleted one mentions nobody."""
-    for file in (files("storage") / "migrations").iterdir():
-        if file.name.endswith(".sql") and file.name < STEP:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    await migrate(empty_database, tmp_path)
+    await migrate_before(empty_database, STEP, tmp_path)
     store = PostgresStore(empty_database)
     room = (await store.create_room(new_room())).room_id
 

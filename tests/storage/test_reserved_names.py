@@ -1,9 +1,9 @@
 """Names that became the server's own: rooms that had them go on under others."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from storage import Database, PostgresStore, Tx, migrate
+from tests.storage.before import migrate_before
 from tests.storage.rows import new_room
 
 STEP = "0005_governance.sql"
@@ -13,10 +13,7 @@ async def test_a_room_with_a_name_of_the_servers_gets_another(
     empty_database: Database, tmp_path: Path
 ) -> None:
     """Its members find it there, and the name is free for what it is for."""
-    for file in (files("storage") / "migrations").iterdir():
-        if file.name.endswith(".sql") and file.name < STEP:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    await migrate(empty_database, tmp_path)
+    await migrate_before(empty_database, STEP, tmp_path)
     store = PostgresStore(empty_database)
 
     async def make(tx: Tx) -> None:
