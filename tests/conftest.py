@@ -1,6 +1,14 @@
 """Fixtures for every test."""
 
+import os
+import sys
+
 from hypothesis import HealthCheck, settings
+
+# Containers often forbid the cache of compiled modules. The tests start some two hundred Pythons, and each of
+# them would compile the whole of Parley anew: that is more than half of the time of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ("tests.postgres",)
 
