@@ -45,6 +45,7 @@ class MemoryAccounts:
         self._by_name: dict[str, _User] = {}
         self._by_key: dict[str, _User] = {}
         self._tokens: dict[bytes, _Token] = {}
+        self._tokens_of: dict[str, dict[bytes, _Token]] = {}  # by user, the same ones
         self._revocations: list[Revocation] = []
         self._secrets: dict[str, bytes] = {}
 
@@ -132,20 +133,17 @@ class MemoryAccounts:
             raise Conflict("the password is another one")
         if token_hash in self._tokens:
             raise Conflict("the token's hash is known already")
-        self._tokens = {
-            known: token
-            for known, token in self._tokens.items()
-            if token.user_id != user_id or token.is_valid(at_ms)
-        }
-        self._tokens[token_hash] = _Token(user_id, at_ms, expires_at_ms)
+        own = self._tokens_of.setdefault(user_id, {})
+        for ended in [known for known, token in own.items() if not token.is_valid(at_ms)]:
+            del own[ended], self._tokens[ended]
+        own[token_hash] = self._tokens[token_hash] = _Token(user_id, at_ms, expires_at_ms)
 
     async def list_tokens(self, user_id: str, *, limit: int) -> Sequence[TokenInfo]:
         """See `AccountStore.list_tokens`."""
         await trio.lowlevel.checkpoint()
         tokens = [
             TokenInfo(token_hash, token.created_at_ms, token.expires_at_ms, token.revoked_at_ms)
-            for token_hash, token in self._tokens.items()
-            if token.user_id == user_id
+            for token_hash, token in self._tokens_of.get(user_id, {}).items()
         ]
         return sorted(tokens, key=lambda token: (-token.created_at_ms, token.token_hash))[:limit]
 
@@ -157,8 +155,7 @@ class MemoryAccounts:
     async def revoke_user(self, user_id: str, *, at_ms: int) -> int:
         """See `AccountStore.revoke_user`."""
         await trio.lowlevel.checkpoint()
-        own = [token_hash for token_hash, token in self._tokens.items() if token.user_id == user_id]
-        revoked = self._revoke(own, at_ms)
+        revoked = self._revoke([*self._tokens_of.get(user_id, {})], at_ms)
         if user_id in self._users:
             self._users[user_id].revoked_before_ms = at_ms
         self._note(None, user_id)
