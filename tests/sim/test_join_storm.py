@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from chat.config import Config
+from chat.garbage import gc_tune
 from chat.tokens import token_hash
 from storage import NewUser
 from storage.testing import Fault
@@ -56,6 +57,7 @@ async def storm(sim: Sim, tokens: Sequence[str]) -> tuple[Counter[str], list[Sim
 
 
 @pytest.mark.slow
+@gc_tune()  # as a server is: else the collector walks over all these sessions again and again
 @virtual_time
 async def test_a_join_storm_costs_storage_as_many_calls_as_there_are_batches() -> None:
     """The first time the room is made and they become members; the second time they are members."""
