@@ -26,9 +26,8 @@ class _Hdr(Protocol):
     """What is used of the library, which has no types."""
 
     def record_value(self, value: int, count: int) -> bool: ...
-    def get_value_at_percentile(self, percentile: float) -> int: ...
+    def get_percentile_to_value_dict(self, percentile_list: Sequence[float]) -> dict[float, int]: ...
     def get_total_count(self) -> int: ...
-    def get_mean_value(self) -> float: ...
 
 
 class Histogram:
@@ -37,6 +36,7 @@ class Histogram:
     def __init__(self) -> None:
         self._hdr = cast("_Hdr", HdrHistogram(1, MAX_MS * STEPS_A_MS, DIGITS))
         self._max_steps = 0
+        self._sum_steps = 0
 
     def add(self, counts: Counts) -> None:
         """Add what was counted."""
@@ -44,6 +44,7 @@ class Histogram:
             kept = min(max(steps, 1), MAX_MS * STEPS_A_MS)
             self._hdr.record_value(kept, count)
             self._max_steps = max(self._max_steps, kept)
+            self._sum_steps += kept * count
 
     @property
     def count(self) -> int:
@@ -52,27 +53,35 @@ class Histogram:
 
     def percentile_ms(self, percent: float) -> float:
         """The value that so many percent do not exceed; 0 of nothing."""
-        if not self.count:
-            return 0.0
-        return min(self._hdr.get_value_at_percentile(percent), self._max_steps) / STEPS_A_MS
+        return self._percentiles_ms([percent])[0]
 
     def quantiles(self) -> Quantiles:
         """The usual ones."""
         if not self.count:
             return Quantiles()
+        p50, p90, p99, p999 = self._percentiles_ms([50, 90, 99, 99.9])
         return Quantiles(
             count=self.count,
-            mean=round(self._hdr.get_mean_value() / STEPS_A_MS, 3),
-            p50=self.percentile_ms(50),
-            p90=self.percentile_ms(90),
-            p99=self.percentile_ms(99),
-            p999=self.percentile_ms(99.9),
+            mean=round(self._sum_steps / self.count / STEPS_A_MS, 3),
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            p999=p999,
             max=self._max_steps / STEPS_A_MS,
         )
 
     def curve(self) -> Sequence[tuple[float, float]]:
         """Points for a plot: percentile, milliseconds."""
-        return [(float(percent), self.percentile_ms(percent)) for percent in _CURVE] if self.count else []
+        if not self.count:
+            return []
+        return list(zip(map(float, _CURVE), self._percentiles_ms(_CURVE), strict=True))
+
+    def _percentiles_ms(self, percents: Sequence[float]) -> list[float]:
+        """For each of them; all in one walk, for the library looks at every bucket there is."""
+        if not self.count:
+            return [0.0] * len(percents)
+        found = self._hdr.get_percentile_to_value_dict(percents)
+        return [min(found[percent], self._max_steps) / STEPS_A_MS for percent in percents]
 
 
 def sum_counts(parts: Iterable[Counts]) -> dict[int, int]:
