@@ -37,7 +37,8 @@ async def find_capacity(
     """
     search = CapacitySearch(scenario.users, USERS_MAX)
     best: RunRecord | None = None
-    while (users := search.users) is not None and not interrupt.is_set():
+    users = search.users
+    while users is not None and not interrupt.is_set():
         # They come as fast as in the first run: how many a second it lets in is another question.
         ramp_s = min(scenario.ramp_s * users / scenario.users, RAMP_MAX_S)
         step = msgspec.structs.replace(scenario, users=users, ramp_s=ramp_s)
@@ -57,6 +58,8 @@ async def find_capacity(
         if limit is None:
             best = record
         say(f"{users:,} users: {'all goals held' if limit is None else limit.words}")
-        with trio.move_on_after(CALM_S):
-            await interrupt.wait()
+        users = search.users
+        if users is not None:
+            with trio.move_on_after(CALM_S):
+                await interrupt.wait()
     return search, best
