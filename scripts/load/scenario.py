@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chat.backoff import FIRST_CEILING_S
 from scripts.load.behaviours import BEHAVIOURS, Behaviour, Seconds, Share
 
 USERS_MAX: Final = 20_000
@@ -22,6 +23,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
         ramp_s: in which they come, evenly.
         settle_s: after the ramp, before the measuring begins.
         drain_s: at most, after the end, for what is still on its way.
+        gone_s: without any connection, after which the server counts as gone and the run ends.
+        reconnect_s: who lost a connection comes back within so much; six times as much after failures.
         seed: repeats every choice.
         users_per_room: 0: all of them are in one room.
         rooms_per_user: how many rooms each is in.
@@ -37,6 +40,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     ramp_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 1.0
     drain_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    gone_s: Annotated[int, Meta(ge=1, le=600)] = 10
+    reconnect_s: Annotated[float, Meta(gt=0, le=600)] = FIRST_CEILING_S
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 1
     users_per_room: Annotated[int, Meta(ge=0, le=USERS_MAX)] = 0
     rooms_per_user: Annotated[int, Meta(ge=1, le=100)] = 1

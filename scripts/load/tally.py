@@ -15,8 +15,6 @@ LATE_MAX_MS: Final = 50.0
 250 ms that a delivery may take (design.md, budgets), and it is part of every latency."""
 CPU_MAX: Final = 0.9
 """Share of a core above which a worker had no reserve left: what it does not come to it cannot time."""
-ALL_LOST_S: Final = 10
-"""Seconds in a row without any connection after which the server counts as gone."""
 STALLED_S: Final = 30
 """Seconds in a row without any progress, while something is awaited, after which it counts as stuck."""
 
@@ -139,12 +137,13 @@ class Tally:
 
     def verdict(self) -> str | None:
         """Why it is of no use to go on; None: it is."""
-        if self._all_lost_s >= ALL_LOST_S:
+        gone_s = self._scenario.gone_s
+        if self._all_lost_s >= gone_s:
             recent: Counter[str] = Counter()
-            for tick in self.ticks[-ALL_LOST_S:]:
+            for tick in self.ticks[-gone_s:]:
                 recent.update(tick.errors)
             what = ", ".join(code for code, _ in recent.most_common()) or "no answer"
-            return f"the server has gone: no connection for {ALL_LOST_S} s ({what})"
+            return f"the server has gone: no connection for {gone_s} s ({what})"
         if self._stalled_s >= STALLED_S:
             return f"the server stands still: {self.pending:,} answers awaited, none came for {STALLED_S} s"
         if self.out >= self._scenario.users:

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from chat.backoff import Backoff
+from chat.backoff import FIRST_CEILING_S, MAX_CEILING_S, Backoff
 from chat.client_errors import RequestRefused
 from chat.client_session import ClientSession
 from chat.client_state import Envelope, Phase
@@ -96,7 +96,8 @@ class Visits:
         self._on_caught_up = on_caught_up
         self._rng = rng
         self._token = token
-        self._backoff = Backoff()
+        first_s = world.reconnect_s
+        self._backoff = Backoff(first_s=first_s, max_s=first_s * MAX_CEILING_S / FIRST_CEILING_S)
         self._catching_up: set[str] = set()
         self._dial_ns = 0
         self._dialing = False

@@ -75,6 +75,7 @@ class Worker:
             url=assignment.url,
             run=assignment.run,
             rooms=self._scenario.rooms,
+            reconnect_s=self._scenario.reconnect_s,
             nursery=nursery,
             poller=self._poller,
         )

@@ -34,6 +34,7 @@ class World:
     Args:
         run: makes the rooms' names this run's own.
         rooms: how many rooms there are.
+        reconnect_s: see `Scenario`.
 
     Attributes:
         start_ns: second 0, by the monotonic clock.
@@ -43,13 +44,16 @@ class World:
         violations: seen by clients, the first of them.
     """
 
-    def __init__(self, *, url: str, run: str, rooms: int, nursery: trio.Nursery, poller: Poller) -> None:
+    def __init__(
+        self, *, url: str, run: str, rooms: int, reconnect_s: float, nursery: trio.Nursery, poller: Poller
+    ) -> None:
         self.meter = Meter()
         self.wheel = Wheel()
         self.dialer = Dialer(url)
         self.dials = trio.CapacityLimiter(DIALS_MAX)
         self.nursery = nursery
         self.poller = poller
+        self.reconnect_s = reconnect_s
         self.room_names = room_names(run, rooms)
         self.witnesses = {name: Witness(name) for name in self.room_names}
         self.fates: list[dict[str, int]] = [{} for _ in self.room_names]

@@ -140,7 +140,7 @@ async def test_a_server_that_dies_in_the_middle_fails_the_run(tmp_path: Path) ->
     """What was measured until then is in the record."""
     async with (
         open_server(tmp_path) as server,
-        running(tmp_path, "steady", *small(server.url, duration_s=60)) as run,
+        running(tmp_path, "steady", *small(server.url, "--set", "gone_s=2", duration_s=60)) as run,
     ):
         await run.until_printed("steady     20/20")
         await server.kill()
@@ -155,7 +155,7 @@ async def test_a_server_that_is_killed_and_comes_back_keeps_its_promises(tmp_pat
     """Everybody resumes, and what was answered `ok` is there exactly once."""
     async with (
         open_server(tmp_path) as server,
-        running(tmp_path, "steady", *small(server.url, duration_s=6)) as run,
+        running(tmp_path, "steady", *small(server.url, "--set", "reconnect_s=1", duration_s=6)) as run,
     ):
         await run.until_printed("steady     20/20")
         await server.kill()
@@ -171,7 +171,7 @@ async def test_a_server_that_answers_nothing_any_more_does_not_hold_the_run(tmp_
     """It ends when its time is over, and says what could not be checked."""
     async with (
         open_server(tmp_path) as server,
-        running(tmp_path, "steady", *small(server.url, "--set", "drain_s=2")) as run,
+        running(tmp_path, "steady", *small(server.url, "--set", "drain_s=1")) as run,
     ):
         await run.until_printed("steady     20/20")
         server.send_signal(signal.SIGSTOP)
@@ -223,11 +223,13 @@ async def test_a_server_that_lets_no_guests_in_is_told_with_what_to_do(tmp_path:
             assert "--tokens" in run.printed
         made = [
             await parley("token", "create", f"user{number}", "--data-dir", str(server.data_dir))
-            for number in range(4)
+            for number in range(3)
         ]
         tokens = tmp_path / "tokens"
         tokens.write_text("".join(one.stdout for one in made))
-        async with running(tmp_path, "steady", *small(server.url, "--tokens", str(tokens))) as run:
+        async with running(
+            tmp_path, "steady", *small(server.url, "--tokens", str(tokens), duration_s=1)
+        ) as run:
             assert await run.ended() in {0, 3}, run.printed
             assert run.record().totals.connects == 20
 

@@ -3,7 +3,7 @@
 from scripts.load.behaviours import Chat
 from scripts.load.record import Tick
 from scripts.load.scenario import Scenario
-from scripts.load.tally import ALL_LOST_S, STALLED_S, Tally
+from scripts.load.tally import STALLED_S, Tally
 from tests.scripts.load.support import second
 
 SCENARIO = Scenario(users=10, ramp_s=1.0, settle_s=1.0, duration_s=5.0, groups=(Chat(),))
@@ -73,7 +73,7 @@ def test_a_server_that_has_gone_ends_the_run() -> None:
     """After some seconds without any connection; before that it may come back."""
     tally = Tally(SCENARIO, 1)
     tally.add(0, second(0, users=10), None)
-    for number in range(1, ALL_LOST_S + 1):
+    for number in range(1, SCENARIO.gone_s + 1):
         assert tally.verdict() is None
         tally.add(0, second(number, lost=10, errors={"connect_refused": 5} if number % 2 else {}), None)
     assert "has gone" in str(tally.verdict())
