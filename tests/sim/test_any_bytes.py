@@ -138,14 +138,14 @@ async def _talk(codec: Codec, messages: list[bytes], *, at_once: bool) -> None:
         assert mal.user_id not in {peer.user_id for topic in topics if topic is not None for peer in topic}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages=st.lists(payloads(MSGPACK), max_size=30), at_once=st.booleans())
 def test_any_messages_in_msgpack_are_answered_once_each(messages: list[bytes], at_once: bool) -> None:
     """As many answers as requests for every id that could be read; nobody else notices."""
     _talk(MSGPACK, messages, at_once=at_once)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages=st.lists(payloads(JSON), max_size=30), at_once=st.booleans())
 def test_any_messages_in_json_are_answered_once_each(messages: list[bytes], at_once: bool) -> None:
     """The same, in the other encoding."""
@@ -177,7 +177,7 @@ async def _babble(codec: Codec, pieces: list[bytes], *, welcomed: bool) -> None:
         assert len(scene.sim.node.sessions) <= 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     codec=st.sampled_from([MSGPACK, JSON]),
     pieces=st.lists(frames_of_any_kind | st.binary(max_size=60), max_size=12),

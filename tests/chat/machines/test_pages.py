@@ -54,8 +54,8 @@ class Life(test_present.Life):
     async def look(self) -> None:
         """As without pages, and compare some."""
         await super().look()
+        head = len(await self._paged.log())
         for kind, back, limit in islice(self._next, PAGES_A_LOOK):
-            head = len(await self._paged.log())
             seq = max(1, head - back)
             await self._compare(
                 PageAsk(
@@ -108,7 +108,7 @@ async def run_and_check(ops: Sequence[Op], asked: list[Place], tail_events: int,
         assert world.compared
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm), min_size=10, max_size=60), places, st.integers(2, 8), st.booleans())
 def test_a_page_of_memory_is_the_page_of_storage(
     ops: list[Op], asked: list[Place], tail_events: int, strict: bool

@@ -397,7 +397,7 @@ async def run_and_check(ops: Sequence[Op], tail_events: int, strict: bool) -> No
     await check(await simulate(ops, tail_events=tail_events, strict=strict))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm), min_size=20, max_size=80), st.integers(2, 6), st.booleans())
 def test_a_snapshot_and_the_events_after_it_are_the_snapshot_of_now(
     ops: list[Op], tail_events: int, strict: bool
@@ -406,7 +406,7 @@ def test_a_snapshot_and_the_events_after_it_are_the_snapshot_of_now(
     run_and_check(ops, tail_events, strict)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm, *deaths), min_size=20, max_size=80), st.booleans())
 def test_the_same_holds_whoever_dies(ops: list[Op], strict: bool) -> None:
     """Rooms and servers are killed in the middle of it; who resumes sees what one that stayed saw."""

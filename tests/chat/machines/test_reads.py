@@ -314,14 +314,14 @@ async def run(ops: Sequence[Op], strict: bool) -> None:
     await play_lives(world, script, Times(tail_events=100), Life)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm), min_size=20, max_size=60), st.booleans())
 def test_what_is_unread_is_what_comes_after_the_pointer(ops: list[Op], strict: bool) -> None:
     """And whoever is told of a pointer is told once, and never of a lower one."""
     run(ops, strict)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm, *deaths), min_size=20, max_size=60), st.booleans())
 def test_a_pointer_that_was_answered_is_never_lower_whoever_dies(ops: list[Op], strict: bool) -> None:
     """Rooms and servers are killed in the middle of it."""

@@ -339,14 +339,14 @@ async def run_and_check(ops: Sequence[Op], tail_events: int, strict: bool) -> No
     check(await simulate(ops, tail_events=tail_events, strict=strict))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm), min_size=5, max_size=60), st.integers(2, 6), st.booleans())
 def test_a_room_that_crashes_loses_nothing(ops: list[Op], tail_events: int, strict: bool) -> None:
     """While the server lives nothing that was seen is ever taken back, but what could not be stored."""
     run_and_check(ops, tail_events, strict)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(*calm, *deaths), min_size=5, max_size=60), st.booleans())
 def test_what_is_answered_survives_every_death(ops: list[Op], strict: bool) -> None:
     """Servers are killed and rooms taken over: who saw what did not survive is told, and nobody else."""
