@@ -24,7 +24,7 @@ async def test_five_kills_of_postgres_under_load_lose_no_ok(tmp_path: Path) -> N
     async with open_server(tmp_path) as server, open_load(server) as load:
         pid = server.pid
         for _ in range(KILLS):
-            await load.more_told(rng.randrange(300, 1500))
+            await load.more_told(rng.randrange(200, 900))
             await kill_postgres(server)
             await load.more_told(200)
             await load.check_told()

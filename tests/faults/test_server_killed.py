@@ -23,7 +23,7 @@ async def test_ten_kills_of_the_server_under_load_lose_no_ok(tmp_path: Path) -> 
     rng = Random(SEED)  # noqa: S311  a test's choices
     async with open_server(tmp_path) as server, open_load(server) as load:
         for kill in range(1, KILLS + 1):
-            await load.more_told(rng.randrange(300, 1500))
+            await load.more_told(rng.randrange(200, 900))
             await server.kill()
             await server.start()
             await load.all_connected()
