@@ -5,14 +5,17 @@ trio's own stream: the reference for all differential tests.
 """
 
 import contextlib
+import fcntl
 import random
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 import pytest
 import trio
@@ -316,11 +319,10 @@ async def converse(
         try:
             await client.send_all(REQUEST)
             while b"\r\n\r\n" not in output:
-                await trio.testing.wait_all_tasks_blocked(0.0005)
+                await wait_settled(served, client)
             for piece in pieces:
                 await client.send_all(piece)
-                await trio.testing.wait_all_tasks_blocked(0.0005)
-            await trio.testing.wait_all_tasks_blocked(0.003)
+                await wait_settled(served, client)
             await end_of_input(client)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the server has failed the connection already
@@ -328,6 +330,35 @@ async def converse(
     assert head.startswith(b"HTTP/1.1 101")
     # Plain trio-websocket closes under its own echo when the peer fails; our stream does not.
     return echo, parse_server_frames(rest, may_be_cut=path is Path.STOCK)
+
+
+_SIOCOUTQNSD: Final = 0x894B
+"""Linux, linux/sockios.h."""
+
+
+async def wait_settled(*ends: trio.abc.Stream) -> None:
+    """Wait until nothing is left to do, nor on its way in the kernel, or an end is closed.
+
+    Small buffers stall for a moment, in which everybody sleeps and nothing is over.
+    """
+    while True:
+        await trio.testing.wait_all_tasks_blocked(0.0005)
+        descriptors = [descriptor for end in ends if (descriptor := _descriptor(end)) is not None]
+        if -1 in descriptors or not any(map(_bytes_under_way, descriptors)):
+            return
+
+
+def _descriptor(end: trio.abc.Stream) -> int | None:
+    """Of a socket, -1 once it is closed; None: it is none."""
+    if isinstance(end, ConnectionStream):
+        sock = end.outbox.wire.kernel_socket
+        return None if sock is None else sock.fileno()
+    return end.socket.fileno() if isinstance(end, trio.SocketStream) else None
+
+
+def _bytes_under_way(descriptor: int) -> int:
+    """What was written, and has not been sent yet: on loopback what was sent is there."""
+    return int.from_bytes(fcntl.ioctl(descriptor, _SIOCOUTQNSD, bytes(4)), sys.byteorder)
 
 
 async def serve(stream: trio.abc.Stream, path: Path, max_bytes: int, echo: Echo) -> None:
