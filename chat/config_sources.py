@@ -22,8 +22,17 @@ from chat.config import Config, CrossCheckError
 from chat.errors import ChatError
 
 ENV_PREFIX: Final = "PARLEY_"
-OTHER_ENV: Final = frozenset({"PARLEY_CONFIG", "PARLEY_PASSWORD", "PARLEY_TOKEN", "PARLEY_URL"})
-"""In our prefix and not settings of a server: the file's place, and what `parley connect` reads."""
+OTHER_ENV: Final = frozenset(
+    {
+        "PARLEY_CONFIG",
+        "PARLEY_METRICS",
+        "PARLEY_PASSWORD",
+        "PARLEY_TOKEN",
+        "PARLEY_TOKEN_FILE",
+        "PARLEY_URL",
+    }
+)
+"""In our prefix and not settings of a server: the file's place, and what other commands read."""
 
 _SECRET: Final = "********"  # noqa: S105  the mask
 _DEFAULT: Final = "default"

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 import structlog
 import trio
 
+from chat.clock_trust import ClockTrust
 from chat.errors import Refused
 from chat.measures import Counts
 from chat.protocol import PURGED_MAX
@@ -30,6 +31,8 @@ RESTING_LEVEL: Final = 2
 """From this level of pressure on nothing is deleted: it can wait for the next round."""
 PAUSE_MIN_S: Final = 0.05
 """Between two pages; longer where a page took longer, so that half of the time is everybody else's."""
+FAILURES_MAX: Final = 3
+"""Rooms in a row for which storage fails, and the round is over."""
 ANSWER_S: Final = 30.0
 """For a room to delete a page; then it has its next turn in the next round."""
 
@@ -62,26 +65,43 @@ class Retention:
         self._now_ms = now_ms
         self._every_s = every_s
         self._counts = counts
+        self._clock: ClockTrust | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Look through all rooms again and again, until cancelled; the first time after one interval.
 
         Cancellation: what a room was asked for it may still do.
         """
+        self._clock = ClockTrust(now_ms=self._now_ms(), now_s=trio.current_time())
         task_status.started()
         while True:
             await trio.sleep(self._every_s)
+            if not self._believes_the_clock():
+                log.error("retention.clock_jumped")
+                continue
             try:
                 await self._look_through()
             except StorageError as error:
                 log.warning("retention.put_off", error=str(error))
 
     async def _look_through(self) -> None:
+        """Have every room delete what it does not keep; one that cannot is put off, and does not stop others.
+
+        Raises:
+            StorageError: storage fails for everybody.
+        """
         after = RoomId(0)
+        failures = 0
         while rooms := await self._store.rooms_retained(after=after, limit=ROOMS_PAGE):
             for room in rooms:
                 try:
                     await self._expire(room)
+                    failures = 0
+                except StorageError as error:
+                    failures += 1
+                    if failures == FAILURES_MAX:
+                        raise
+                    log.warning("retention.room_put_off", room=room.name, error=str(error))
                 except Refused as refused:
                     log.warning("retention.room_put_off", room=room.name, error=refused.message)
                 except trio.TooSlowError:
@@ -93,11 +113,12 @@ class Retention:
 
         Raises:
             Refused: it does not do so now.
+            StorageError: its messages cannot be looked for.
             trio.TooSlowError: it does not answer.
         """
         after = room.retained_seq
         deleted = 0
-        while self._pressure() < RESTING_LEVEL:
+        while self._pressure() < RESTING_LEVEL and self._believes_the_clock():
             until_ms = self._now_ms() - room.retention_s * 1000
             wanted = MessageRange(until_ms=until_ms, after=after)
             page = await self._store.find_messages(room.room_id, wanted, limit=PURGED_MAX)
@@ -116,6 +137,10 @@ class Retention:
             await trio.sleep(max(PAUSE_MIN_S, trio.current_time() - began_s))
         if deleted:
             log.info("retention.expired", room=room.name, messages=deleted)
+
+    def _believes_the_clock(self) -> bool:
+        clock = self._clock
+        return clock is not None and clock.is_trusted(now_ms=self._now_ms(), now_s=trio.current_time())
 
     async def _ask(self, room: RetainedRoom, seqs: Sequence[int]) -> bool:
         """Whether the room has deleted them: not where its policy is another one by now."""

@@ -396,6 +396,7 @@ def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
             require_right("slow", row.kind, case.rank)
             if request.slow is None:
                 raise Refused(ErrorCode.BAD_REQUEST, "say how slow", field="slow")
+            case.state.require_open()
             return None if row.slow_s == request.slow else RoomEvent(slow=request.slow, reason=reason)
         case _:
             return _moderate_person(case, request, reason)

@@ -1,6 +1,9 @@
 -- An edit writes its row of the log and nothing else: which message it is of is in an index of the log, by which the
 -- last one is found. Before, a trigger wrote two more rows for each, and an edit cost a third more than a message.
 
+-- Both at once and first: a reader takes the log before the facts.
+LOCK TABLE log, message_facts IN ACCESS EXCLUSIVE MODE;
+
 -- The message that an edit is of, as the room says it in its data. What does not say so is of none.
 CREATE FUNCTION edit_of(data text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN left(data, 1) = '{' AND data::json ->> 'version' IS NOT NULL

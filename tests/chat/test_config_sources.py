@@ -1,11 +1,12 @@
 """Reading the settings: who wins, and what is said when they are wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from chat.config import Config
-from chat.config_sources import ConfigError, load_config
+from chat.config_sources import OTHER_ENV, ConfigError, load_config
 
 
 @pytest.fixture
@@ -84,6 +85,21 @@ def test_other_variables_are_left_alone() -> None:
     environ = {"PATH": "/bin", "PARLEYX": "1", "PARLEY_TOKEN": "x", "PARLEY_URL": "ws://x"}
 
     assert load_config(environ=environ).config == Config()
+
+
+def test_every_variable_that_people_are_told_of_is_known() -> None:
+    """What the documents and the commands name is no mistake in anybody's environment."""
+    root = Path(__file__).parents[2]
+    places = (
+        *root.glob("docs/**/*.md"),
+        root / "README.md",
+        *root.glob("chat/*.py"),
+        *root.glob("scripts/**/*.py"),
+    )
+    named = {name for place in places for name in re.findall(r"PARLEY_[A-Z_]*[A-Z]", place.read_text())}
+
+    assert {"PARLEY_PORT", "PARLEY_TOKEN_FILE"} <= named
+    assert named <= {f"PARLEY_{key.upper()}" for key in Config.model_fields} | OTHER_ENV
 
 
 def test_every_mistake_is_told_at_once_with_its_place_and_what_is_allowed(toml: Path) -> None:

@@ -184,6 +184,7 @@ def test_nobody_says_anything_in_an_archived_room() -> None:
         lambda: govern(state, invite(), target=EVE),
         lambda: govern(state, update(topic="x"), ADMIN),
         lambda: govern(state, update(slow=1.0)),
+        lambda: govern(state, mod("slow", None, slow=1.0)),
         lambda: govern(state, announce(), ADMIN),
     ]
     for ask in asks:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import trio
 
 from chat.config import Config
+from chat.node import Node
 from chat.protocol import PURGED_MAX
 from storage import BadData, MemoryStore, RoomId, Unavailable
+from storage.model import MessagePage, MessageRange
 from storage.testing import Fault
-from tests.sim.harness import Sim, SimClient, as_late_as, items, open_sim, virtual_time
+from tests.sim.harness import BEGIN_MS, Sim, SimClient, as_late_as, items, open_sim, virtual_time
 
 ROUND_S = 5.0
 KEPT_S = 60.0
@@ -111,6 +113,48 @@ async def test_nothing_is_deleted_while_the_server_is_pressed() -> None:
         await say(ann, "a")
         await trio.sleep(KEPT_S + 2 * ROUND_S)
         assert await bodies(ann) == ["a"]
+
+
+@virtual_time
+async def test_a_clock_that_jumps_forward_deletes_nothing() -> None:
+    """Until it is right again."""
+    ahead_ms = [0]
+
+    def set_clock(node: Node) -> None:
+        node._now_ms = lambda: BEGIN_MS + int(trio.current_time() * 1000) + ahead_ms[0]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the clock of this test
+
+    async with open_sim(CONFIG, prepare=set_clock, errors=["retention.clock_jumped"]) as sim:
+        ann = await owner_of_a_room(sim, KEPT_S)
+        await say(ann, "a")
+        ahead_ms[0] = 86_400_000
+        await trio.sleep(3 * ROUND_S)
+        assert await bodies(ann) == ["a"]
+        assert sim.errors()
+        ahead_ms[0] = 0
+        await trio.sleep(KEPT_S + 2 * ROUND_S)
+        assert await bodies(ann) == [None]
+
+
+class OneBadRoom(MemoryStore):
+    """Storage that does not find the messages of its first room after the server's."""
+
+    async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
+        """See `Store.find_messages`."""
+        if room_id == 2:
+            raise Unavailable("too slow")
+        return await super().find_messages(room_id, wanted, limit=limit)
+
+
+@virtual_time
+async def test_a_room_whose_messages_are_not_found_leaves_the_others_their_turns() -> None:
+    """Round after round."""
+    async with open_sim(CONFIG, store=OneBadRoom()) as sim:
+        ann = await owner_of_a_room(sim, KEPT_S)
+        await kept_for(ann, KEPT_S, "den")
+        await say(ann, "a")
+        await say(ann, "x", room="den")
+        await trio.sleep(KEPT_S + 3 * ROUND_S)
+        assert [await bodies(ann, room) for room in ("tea", "den")] == [["a"], [None]]
 
 
 @virtual_time
