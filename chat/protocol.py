@@ -298,6 +298,8 @@ class Update(Request, frozen=True, tag="update"):
     topic: Topic | None = None
     slow: SlowS | None = None
     retention: RetentionS | None = None
+    reason: Reason | None = None
+    dry_run: bool = False
 
 
 class Invite(Request, frozen=True, tag="invite"):
@@ -327,8 +329,9 @@ ModAction = Literal[
 class Mod(Request, frozen=True, tag="mod"):
     """Moderate a room, or without one the server: do something to somebody, to messages, or to the room.
 
-    What is purged: messages by `target`, of the time from `since_ms` to `until_ms`, or among `seqs`; a page
-    of them a request, and `cursor` goes on.
+    What is purged: messages by `target`, of the time from `since_ms` to `until_ms`, with the words of
+    `query`, among `seqs`, or those that are `expired`: older than the room keeps what is said. A page of
+    them a request, and `cursor` goes on.
     """
 
     action: ModAction
@@ -342,6 +345,8 @@ class Mod(Request, frozen=True, tag="mod"):
     since_ms: TimeMs | None = None
     until_ms: TimeMs | None = None
     seqs: Annotated[list[Seq], Meta(min_length=1, max_length=PURGED_MAX)] | None = None
+    query: Query | None = None
+    expired: bool = False
     cursor: Cursor | None = None
     dry_run: bool = False
 

@@ -145,7 +145,7 @@ class Retention:
     async def _ask(self, room: RetainedRoom, seqs: Sequence[int]) -> bool:
         """Whether the room has deleted them: not where its policy is another one by now."""
         stand_in = StandIn(SERVER.user_id, SERVER.name)
-        message = GovernRoom(stand_in, Expire(0, room.retention_s), actor=SERVER, seqs=seqs)
+        message = GovernRoom(stand_in, Expire(0, room.retention_s, room.name), actor=SERVER, seqs=seqs)
         with trio.fail_after(ANSWER_S):
             self._tell(room.name, message)
             return "seq" in await stand_in.wait()

@@ -21,7 +21,7 @@ from chat.receipts import stored
 from chat.room_answers import answer_discarded, answer_refused, refuse_all, waiting_for
 from chat.room_changes import Done, LookUp, order_change
 from chat.room_governance import KINDS as GOVERNING_KINDS
-from chat.room_governance import Act, order_governance
+from chat.room_governance import Act, Expire, order_governance
 from chat.room_guard import RoomGuard
 from chat.room_messages import (
     ApplyRules,
@@ -522,12 +522,12 @@ class Room(Actor[RoomMessage]):
             now_ms=self._services.now_ms(),
         )
         entry = governed.entry
-        if isinstance(message.request, Mod):
+        if isinstance(message.request, Mod | Expire):
             message.fields = {**message.fields, "affected": governed.affected}
         if entry is None:
             self._govern_known(state, message)
             return
-        if moderates:
+        if moderates or isinstance(message.request, Expire):
             message.fields = {**message.fields, "audit": f"{self.name}:{entry.seq}"}
         self._writer.submit(entry, message, beyond_bound=beyond_bound)
         message.progress = state.progress

@@ -41,15 +41,21 @@ class Act(NamedTuple):
 
 
 class Expire(NamedTuple):
-    """Delete messages that the room does not keep any more; asked for by the server itself.
+    """Delete messages that the room does not keep any more; asked for by the server, or by a moderator.
 
     Attributes:
-        id: of no request.
+        id: of the request, if there is one.
         retention_s: the policy by which they were chosen: under another one nothing is deleted.
+        room: which.
+        dry_run: whether it is only to be tried.
+        reason: as everybody is told; None: how long it was kept.
     """
 
     id: int
     retention_s: int
+    room: str
+    dry_run: bool = False
+    reason: str | None = None
 
 
 Governing = Leave | Update | Invite | Mod | Act | Expire
@@ -215,7 +221,7 @@ def order_governance(
     if event is None:
         return Governed(None, affected=0)
     affected = len(event.seqs) if isinstance(event, PurgeEvent) else 1
-    if isinstance(request, Mod) and request.dry_run:
+    if isinstance(request, Mod | Update | Expire) and request.dry_run:
         return Governed(None, affected=affected)
     stranger = isinstance(event, SanctionEvent) and event.user not in state.members
     entry = state.order_change(
@@ -255,9 +261,11 @@ def _decide(case: _Case, request: Governing) -> GoverningEvent | None:
     if isinstance(request, Act):
         return _note(case, request)
     if isinstance(request, Expire):
+        require_right("purge", state.row.kind, case.rank)
         if state.row.retention_s != request.retention_s or not case.seqs:
             return None
-        return PurgeEvent(seqs=case.seqs, reason=f"kept for {_lasting(request.retention_s)}")
+        reason = request.reason or f"kept for {_lasting(request.retention_s)}"
+        return PurgeEvent(seqs=case.seqs, reason=reason)
     if state.name == SERVER_ROOM and not (isinstance(request, Mod) and request.action in SERVER_ACTIONS):
         raise Refused(ErrorCode.BAD_REQUEST, "that is not done to a whole server", field="action")
     if isinstance(request, Invite) and state.row.kind == "direct":
@@ -327,6 +335,8 @@ def _update(case: _Case, request: Update) -> RoomEvent | None:
     )
     if event == RoomEvent():
         return None
+    if request.reason is not None:
+        event = msgspec.structs.replace(event, reason=request.reason)
     if event.topic is not UNSET or event.slow is not UNSET:
         case.state.require_open()
     return event

@@ -16,7 +16,7 @@ from chat.admin_desk import AdminDesk, AdminServices
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
 from chat.config import is_loopback
-from chat.cursors import MINE_CURSOR, from_cursor, is_seq, to_cursor
+from chat.cursors import MINE_CURSOR, from_cursor
 from chat.direct_rooms import RESERVED, direct_room_name
 from chat.errors import ErrorCode, Refused
 from chat.greeting import Greeter, own_rooms
@@ -25,7 +25,6 @@ from chat.message_desk import MessageDesk, reply_page
 from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
-    PURGED_MAX,
     AnyRequest,
     Audit,
     Automod,
@@ -73,21 +72,21 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.purge_desk import PurgeDesk
 from chat.report_desk import ReportDesk
 from chat.review_access import ReviewServices
 from chat.revocations import Revocations
 from chat.room import RETRY_UNAVAILABLE_S
 from chat.room_maker import RoomMaker
 from chat.room_news import RECEIPTS_MAX_MEMBERS
-from chat.room_rules import Person
 from chat.rooms import Rooms as RoomActors
 from chat.rule_desk import RuleDesk
 from chat.session import Session
-from chat.session_requests import govern, join, moderates, named_user, oversees, subscribe
+from chat.session_requests import govern, join, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
-from storage.model import MembershipPage, MessageRange, NewRoom, RoomRow
+from storage.model import MembershipPage, NewRoom, RoomRow
 from storage.store import Store
 
 log = structlog.stdlib.get_logger("chat.session")
@@ -142,6 +141,7 @@ class SessionDesk:
             pressure=services.pressure,
             counts=services.counts,
         )
+        self._purges = PurgeDesk(services.store, services.searches, self._messages, now_ms=services.now_ms)
         self._admin = AdminDesk(services.admin, self._messages.inspect)
         self._rules = RuleDesk(services.reviews, self._messages.inspect)
         self._reports = ReportDesk(services.reviews, self._messages.inspect)
@@ -276,33 +276,9 @@ class SessionDesk:
         user_id = named_user(request)
         target = None if user_id is None else await self._services.people.find(user_id)
         if isinstance(request, Mod) and request.action == "purge":
-            await self._purge(session, request, target)
+            await self._purges.purge(session, request, target)
         else:
             govern(session, request, target)
-
-    async def _purge(self, session: Session, request: Mod, target: Person | None) -> None:
-        """Find a page of the messages that are to go, and have the room delete them by one event."""
-        if request.seqs is not None and not (request.since_ms is None and request.until_ms is None):
-            raise Refused(ErrorCode.BAD_REQUEST, "give seqs or times", field="seqs")
-        after = 0
-        if request.cursor is not None:
-            room, _, seq = from_cursor(request.cursor).partition("~")
-            if room != request.room or not is_seq(seq):
-                raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
-            after = int(seq)
-        if not moderates(session, request.room):
-            # Nobody makes the database search who will be refused.
-            await self._messages.inspect(request.room, session.user_id)
-            if not moderates(session, request.room):
-                raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a moderator to do this (purge)")
-        row = await self._services.store.find_room(request.room)
-        if row is None:
-            raise Refused(ErrorCode.ROOM_NOT_FOUND, "there is no such room")
-        wanted = MessageRange(request.target, request.since_ms, request.until_ms, request.seqs, after)
-        page = await self._services.store.find_messages(row.room_id, wanted, limit=PURGED_MAX)
-        last = page.next_after
-        fields = {} if last is None else {"next": to_cursor(f"{request.room}~{last}")}
-        govern(session, request, target, seqs=page.seqs, fields=fields)
 
     async def _create(self, session: Session, request: Create) -> None:
         if request.kind == "direct":

@@ -58,6 +58,7 @@ from chat.protocol import (
     ok,
 )
 from chat.reaction_emoji import canonical_emoji
+from chat.room_governance import Expire
 from chat.room_messages import (
     ChangeRoom,
     GovernRoom,
@@ -182,7 +183,7 @@ def _govern(session: "Session", request: Update | Invite | Mod) -> bool:
     check_no_nul(
         request.id,
         topic=request.topic if isinstance(request, Update) else None,
-        reason=request.reason if isinstance(request, Mod) else None,
+        reason=None if isinstance(request, Invite) else request.reason,
     )
     if not oversees(session):
         wait_s = services.ledger.take_send(session.user_id, request.room, services.clock())
@@ -217,7 +218,7 @@ def named_user(request: Update | Invite | Mod) -> str | None:
 
 def govern(
     session: "Session",
-    request: Update | Invite | Mod,
+    request: Update | Invite | Mod | Expire,
     target: Person | None,
     *,
     seqs: Sequence[int] = (),
@@ -237,7 +238,7 @@ def govern(
     """
     actor = actor_of(session)
     message = GovernRoom(session, request, actor=actor, target=target, seqs=seqs, fields=fields)
-    control = isinstance(request, Mod) and moderates(session, request.room)
+    control = isinstance(request, Mod | Expire) and moderates(session, request.room)
     session.tell_room(request.room, message, control=control)
 
 

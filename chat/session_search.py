@@ -1,7 +1,7 @@
 """Searches: few at a time, the others wait for their turn, and who would wait too long is told so at once."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
@@ -11,8 +11,9 @@ from chat.pressure_state import UNSEARCHED_LEVEL
 from chat.protocol import Search, check_no_nul, ok
 from chat.search_cursor import read_search_cursor, search_cursor
 from chat.session import Session
+from chat.session_requests import oversees
 from storage import TooSlow
-from storage.search_model import SearchAsk, SearchHit, SearchPage
+from storage.search_model import SearchAsk, SearchHit, SearchKey, SearchPage
 from storage.store import Store
 
 AT_ONCE: Final = 2
@@ -33,6 +34,19 @@ class Index(Protocol):
     def is_complete(self) -> bool:
         """Whether everything that was answered `ok` so far is indexed."""
         ...
+
+
+class Found(NamedTuple):
+    """What a search found, and what it may have missed.
+
+    Attributes:
+        behind: stored events that were not searched, at least.
+        is_complete: whether everything that was answered `ok` before it began was searched.
+    """
+
+    page: SearchPage
+    behind: int
+    is_complete: bool
 
 
 class SearchDesk:
@@ -73,21 +87,44 @@ class SearchDesk:
 
         Cancellation: the query is cancelled.
         """
-        if self._pressure() >= UNSEARCHED_LEVEL:
-            raise Refused(
-                ErrorCode.OVERLOADED, "nothing is searched under this pressure", retry_after_s=RETRY_S
-            )
         check_no_nul(request.id, query=request.query)
         before = None
         if request.cursor is not None:
             before = read_search_cursor(request.cursor, request.query, request.room)
-        ask = SearchAsk(
-            user_id=session.user_id,
+        found = await self.find(
+            session,
             query=request.query,
-            now_ms=self._now_ms(),
             room=request.room,
             before=before,
             limit=min(request.limit, self._page_max),
+        )
+        await session.wait_uncrowded()
+        _answer(session, request, found)
+
+    async def find(
+        self, session: Session, *, query: str, room: str | None, before: SearchKey | None, limit: int
+    ) -> Found:
+        """Find messages that a session's user may read; the server's people read every room that they name.
+
+        Raises:
+            Refused: `overloaded` under pressure or when too many wait, `bad_request`, `room_not_found`,
+                `timeout`.
+            StorageError: as of every call of the store.
+
+        Cancellation: the query is cancelled.
+        """
+        if self._pressure() >= UNSEARCHED_LEVEL:
+            raise Refused(
+                ErrorCode.OVERLOADED, "nothing is searched under this pressure", retry_after_s=RETRY_S
+            )
+        ask = SearchAsk(
+            user_id=session.user_id,
+            query=query,
+            now_ms=self._now_ms(),
+            room=room,
+            before=before,
+            limit=limit,
+            oversees=room is not None and oversees(session),
         )
         # As of before the search: what was answered `ok` by now is searched, or said to be missing.
         page, behind, is_complete = await self._take_turn(ask)
@@ -99,8 +136,10 @@ class SearchDesk:
                 "the query has no word to look for (alone, too common words and exclusions find nothing)",
                 field="query",
             )
-        await session.wait_uncrowded()
-        _answer(session, request, page, behind=behind, is_complete=is_complete)
+        if page.indexed_seq is not None and page.durable_seq is not None:
+            # Of one room the database knows it exactly, whoever wrote there.
+            behind, is_complete = page.durable_seq - page.indexed_seq, page.durable_seq <= page.indexed_seq
+        return Found(page, behind, is_complete)
 
     async def _take_turn(self, ask: SearchAsk) -> tuple[SearchPage | None, int, bool]:
         try:
@@ -129,15 +168,14 @@ class SearchDesk:
             self._waiting -= 1
 
 
-def _answer(session: Session, request: Search, page: SearchPage, *, behind: int, is_complete: bool) -> None:
+def _answer(session: Session, request: Search, found: Found) -> None:
+    page = found.page
     fields: dict[str, object] = {}
-    if page.indexed_seq is not None and page.durable_seq is not None:
-        # Of one room the database knows it exactly, whoever wrote there.
-        behind, is_complete = page.durable_seq - page.indexed_seq, page.durable_seq <= page.indexed_seq
+    if page.indexed_seq is not None:
         fields["indexed"] = page.indexed_seq
-    fields["fresh"] = is_complete
-    if not is_complete:
-        fields["behind"] = behind
+    fields["fresh"] = found.is_complete
+    if not found.is_complete:
+        fields["behind"] = found.behind
     following = page.next
     items = [session.encode(_item(hit)) for hit in page.items]
     if items:

@@ -31,7 +31,8 @@ SELECT r.id, r.language, coalesce(p.indexed_seq, 0), coalesce(p.at_ms, 0),
 FROM rooms r LEFT JOIN search_positions p ON p.room_id = r.id
 WHERE r.name = $1
     AND (
-        EXISTS (SELECT FROM members m WHERE m.room_id = r.id AND m.user_id = $2)
+        $4
+        OR EXISTS (SELECT FROM members m WHERE m.room_id = r.id AND m.user_id = $2)
         OR r.kind = 'public' AND NOT EXISTS (
             SELECT FROM sanctions s WHERE s.room_id = r.id AND s.user_id = $2 AND s.kind = 'ban'
                 AND (s.until_ms IS NULL OR s.until_ms > $3)
@@ -69,14 +70,14 @@ SELECT m.room_id, m.seq, m.at_ms, m.text_seq
 FROM search_messages m
 WHERE m.tsv @@ $1::text::tsquery
     AND (m.at_ms, m.room_id, m.seq) < ($2, $3, $4) AND m.at_ms >= $5
-    AND (
+    AND ($9 OR (
         SELECT EXISTS (SELECT FROM members WHERE members.room_id = r.id AND members.user_id = $6)
             OR r.kind = 'public' AND NOT EXISTS (
                 SELECT FROM sanctions s WHERE s.room_id = r.id AND s.user_id = $6 AND s.kind = 'ban'
                     AND (s.until_ms IS NULL OR s.until_ms > $8)
             )
         FROM rooms r WHERE r.id = m.room_id
-    )
+    ))
 ORDER BY m.at_ms DESC, m.room_id DESC, m.seq DESC
 LIMIT $7
 """
@@ -148,7 +149,7 @@ async def search(tx: Tx, ask: SearchAsk) -> SearchPage | None:
 
 async def _scope(tx: Tx, ask: SearchAsk) -> _Scope | None:
     if ask.room is not None:
-        return await tx.fetchrow_as(_one_room, READABLE_ROOM, ask.room, ask.user_id, ask.now_ms)
+        return await tx.fetchrow_as(_one_room, READABLE_ROOM, ask.room, ask.user_id, ask.now_ms, ask.oversees)
     newest_ms = await tx.fetchrow_as(int, NEWEST) or 0
     languages = await tx.fetch_as(str, LANGUAGES_IN_USE)
     return _Scope(None, None, None, newest_ms, languages)
@@ -178,6 +179,7 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s:
         room_id = scope.room_id or await tx.fetchrow_as(RoomId, ROOM_NUMBER, ask.before.room) or 0
         newest_ms = min(newest_ms, ask.before.at_ms)
         upper = (ask.before.at_ms, room_id, ask.before.seq)
+    in_any = ask.oversees and scope.room_id is not None
     small = scope.indexed_seq is not None and scope.indexed_seq <= SMALL_ROOM_EVENTS
     found: list[_Found] = []
     looks = windows(newest_ms, small=small)
@@ -188,7 +190,7 @@ async def _find(tx: Tx, ask: SearchAsk, scope: _Scope, words: str, last_begin_s:
         look = looks[place]
         query = words if look.tags is None else f"{words} & {look.tags}"
         hits = await tx.fetch_as(
-            _Found, FIND, query, *upper, look.low_ms, ask.user_id, wanted - len(found), ask.now_ms
+            _Found, FIND, query, *upper, look.low_ms, ask.user_id, wanted - len(found), ask.now_ms, in_any
         )
         found += hits
         if len(found) >= wanted or look.tags is None:

@@ -55,6 +55,7 @@ class SearchAsk:
         before: only hits after this one in the order, that is older ones.
         limit: hits at most, from 1.
         now_ms: the present: who is banned from a room until later finds nothing there.
+        oversees: whether this user may read every room; counts where a room is named.
     """
 
     user_id: str
@@ -63,6 +64,7 @@ class SearchAsk:
     room: str | None = None
     before: SearchKey | None = None
     limit: int
+    oversees: bool = False
 
 
 class SearchHit(NamedTuple):

@@ -16,7 +16,7 @@ from chat.client_state import Envelope
 from scripts.admin.connection import Connection, confirm, with_server
 from scripts.admin.durations import format_duration
 from scripts.admin.exits import EXIT_OK, Problem
-from scripts.admin.inverse import NoInverse, invert
+from scripts.admin.inverse import Ask, NoInverse, invert
 from scripts.admin.lookup import ask_room, explain_room, find_user
 from scripts.admin.options import ActOptions, seconds
 from scripts.admin.rooms import RoomArgument, slow_seconds
@@ -151,12 +151,18 @@ def undo(
             asks = invert(item, rows[:place], rows[place + 1 :], now_ms=now_ms)
         except NoInverse as error:
             raise Problem("conflict", str(error)) from error
+        if any(map(_is_asked_about, asks)):
+            said = ", ".join(_said({"t": ask.t, **ask.fields}) for ask in asks)
+            question = f"Undo {audit} in {room}, which does this: {said}?"
+            await confirm(question, yes=act.yes, dry_run=act.dry_run)
         told: list[dict[str, object]] = []
         for ask in asks:
             fields = dict(ask.fields)
             if ask.t == "mod":
                 fields |= {"reason": act.reason or fields.get("reason"), "dry_run": act.dry_run or None}
-            if act.dry_run and ask.t != "mod":
+            if ask.t == "update":
+                fields["dry_run"] = act.dry_run or None
+            if act.dry_run and ask.t == "invite":
                 answer: Envelope = {}
             else:
                 answer = await connection.ask(ask.t, room=room, **fields)
@@ -275,6 +281,11 @@ def _tell(
     else:
         sentence = f"done: {words} (audit {answer['audit']})"
     connection.out.value(told, sentence)
+
+
+def _is_asked_about(ask: Ask) -> bool:
+    """Whether it would be asked about if it were done for its own sake."""
+    return ask.fields.get("action") in {"ban", "kick", "archive"} or bool(ask.fields.get("retention"))
 
 
 def _said(asked: Mapping[str, object]) -> str:

@@ -22,15 +22,26 @@ class Purge(NamedTuple):
     since_ms: int | None = None
     until_ms: int | None = None
     seqs: Sequence[int] | None = None
+    query: str | None = None
+    expired: bool = False
     reason: str | None = None
     dry_run: bool = False
 
 
 class Purged(NamedTuple):
-    """What was deleted, or would be: how many messages, under which ids of the audit."""
+    """What was deleted, or would be.
+
+    Attributes:
+        affected: how many messages; with `more`, at least.
+        audits: under which ids of the audit.
+        more: whether it was not counted to the end.
+        behind: stored events that the search did not know yet.
+    """
 
     affected: int
     audits: Sequence[object]
+    more: bool = False
+    behind: int = 0
 
 
 def purge(
@@ -41,9 +52,13 @@ def purge(
     last: Annotated[str | None, Parameter(help="Of the last 90s, 10m, 2h, 7d.")] = None,
     until: Annotated[str | None, Parameter(help="But none of the last 90s, 10m, ...")] = None,
     seqs: Annotated[str | None, Parameter(help="Those at these places: 12,15,20.")] = None,
+    search: Annotated[str | None, Parameter(help="Those with these words, as a search finds them.")] = None,
     options: ActOptions | None = None,
 ) -> int:
-    """Delete messages: all, or those of a user, of a time, or at their places. Stop it at any time."""
+    """Delete messages: all, or those of a user, of a time, with some words, or at their places.
+
+    Stop it at any time.
+    """
     act = options or ActOptions()
     act.needed_reason()
     since_ms, until_ms = _ago_ms(last, "--last"), _ago_ms(until, "--until")
@@ -58,11 +73,12 @@ def purge(
             since_ms=since_ms,
             until_ms=until_ms,
             seqs=places,
+            query=search,
             reason=act.reason,
             dry_run=act.dry_run,
         )
         purged = await purge_pages(connection, room, wanted)
-        told = {
+        told: dict[str, object] = {
             "action": "purge",
             "room": room,
             "affected": purged.affected,
@@ -72,20 +88,32 @@ def purge(
         words = (
             f"{'would delete' if act.dry_run else 'deleted'} {purged.affected} messages of {whose} in {room}"
         )
+        if search is not None:
+            told["behind"] = purged.behind
+        if purged.behind:
+            words += f"; the search did not know {purged.behind} events yet: once more in a moment"
         connection.out.value(told, words)
         return EXIT_OK
 
     return with_server(act, work)
 
 
-async def purge_pages(connection: Connection, room: str, wanted: Purge) -> Purged:
+async def purge_pages(
+    connection: Connection, room: str, wanted: Purge, *, stop_at: int | None = None
+) -> Purged:
     """Delete a page after the other, told as it goes; who stops it has deleted what was told.
+
+    Args:
+        connection: to the server.
+        room: which.
+        wanted: what.
+        stop_at: messages from which on no further page is asked for; None: all are.
 
     Raises:
         ClientError: the server refuses, or is gone; pages that were deleted stay deleted.
         Problem: there is no such room.
     """
-    affected, audits = 0, list[object]()
+    affected, audits, behind = 0, list[object](), 0
     cursor: object = None
     with open_progress() as progress:
         task = progress.add_task(f"{room}: 0 messages", total=None)
@@ -99,6 +127,8 @@ async def purge_pages(connection: Connection, room: str, wanted: Purge) -> Purge
                 since_ms=wanted.since_ms,
                 until_ms=wanted.until_ms,
                 seqs=wanted.seqs,
+                query=wanted.query,
+                expired=wanted.expired or None,
                 reason=wanted.reason,
                 dry_run=wanted.dry_run or None,
                 cursor=cursor,
@@ -109,8 +139,10 @@ async def purge_pages(connection: Connection, room: str, wanted: Purge) -> Purge
                 audits.append(page["audit"])
             progress.update(task, description=f"{room}: {affected} messages")
             cursor = page.get("next")
-            if cursor is None:
-                return Purged(affected, audits)
+            missed = page.get("behind")
+            behind = max(behind, missed if isinstance(missed, int) else 0)
+            if cursor is None or (stop_at is not None and affected >= stop_at):
+                return Purged(affected, audits, more=cursor is not None, behind=behind)
 
 
 def ago_ms(duration_s: float) -> int:

@@ -5,18 +5,21 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from chat.cli_options import UsageMistake
+from chat.client_errors import RequestRefused
 from chat.protocol import RETENTION_MIN_S
 from scripts.admin.connection import Connection, confirm, with_server
 from scripts.admin.durations import format_duration
 from scripts.admin.exits import EXIT_OK, Problem
 from scripts.admin.lookup import ask_room
 from scripts.admin.options import ActOptions, ServerOptions, seconds
-from scripts.admin.purging import Purge, ago_ms, purge_pages
+from scripts.admin.purging import Purge, Purged, ago_ms, purge_pages
 from scripts.admin.rooms import RoomArgument
 from scripts.admin.users import Limit
 
 retention_app: Final = App(name="retention", help="How long rooms keep what is said in them.")
 
+COUNTED_MAX: Final = 10_000
+"""Messages that are counted before somebody is asked: some seconds."""
 _OFF: Final = frozenset({"off", "forever", "0"})
 
 
@@ -43,8 +46,21 @@ def show_policy(room: RoomArgument, /, *, options: ServerOptions | None = None) 
 
     async def work(connection: Connection) -> int:
         retention_s = await _policy(connection, room)
-        due = await _count_older(connection, room, retention_s) if retention_s else 0
-        words = f"{room} keeps what is said {_lasting(retention_s)}; {due} messages are older"
+        words = f"{room} keeps what is said {_lasting(retention_s)}"
+        due: int | None = 0
+        if retention_s:
+            try:
+                purged = await purge_pages(
+                    connection, room, Purge(expired=True, dry_run=True), stop_at=COUNTED_MAX
+                )
+            except RequestRefused as refused:
+                if refused.code != "forbidden":
+                    raise
+                # Everybody may know the policy; what it would delete is for moderators.
+                due = None
+            else:
+                due = purged.affected
+                words += f"; {_counted(purged)} are older"
         connection.out.value({"room": room, "retention": retention_s, "due": due}, words)
         return EXIT_OK
 
@@ -67,18 +83,22 @@ def set_policy(
 
     async def work(connection: Connection) -> int:
         before_s = await _policy(connection, room)
-        shorter = wanted_s > 0 and (before_s == 0 or wanted_s < before_s)
-        due = await _count_older(connection, room, wanted_s) if shorter else 0
-        if shorter:
-            question = f"Delete {due} messages of {room}, and from now on all that are older than {keep}?"
+        update = {"room": room, "retention": wanted_s, "reason": act.reason}
+        # Who may not is told so before anything is counted or asked.
+        await connection.ask("update", **update, dry_run=True)
+        due = Purged(0, [])
+        if wanted_s > 0 and (before_s == 0 or wanted_s < before_s):
+            older = Purge(until_ms=ago_ms(wanted_s), dry_run=True)
+            due = await purge_pages(connection, room, older, stop_at=COUNTED_MAX)
+            question = f"Delete {_counted(due)} of {room}, and from now on all that are older than {keep}?"
             await confirm(question, yes=act.yes, dry_run=act.dry_run)
         audit = None
         if before_s != wanted_s and not act.dry_run:
-            answer = await connection.ask("update", room=room, retention=wanted_s)
+            answer = await connection.ask("update", **update)
             audit = f"{room}:{answer['seq']}" if "seq" in answer else None
-        told = {"room": room, "from": before_s, "to": wanted_s, "due": due, "audit": audit}
+        told = {"room": room, "from": before_s, "to": wanted_s, "due": due.affected, "audit": audit}
         what = "would keep" if act.dry_run else "keeps"
-        words = f"{room} {what} what is said {_lasting(wanted_s)}; {due} messages are older"
+        words = f"{room} {what} what is said {_lasting(wanted_s)}; {_counted(due)} are older"
         connection.out.value({**told, "dry_run": act.dry_run}, words)
         return EXIT_OK
 
@@ -96,12 +116,9 @@ def run_policy(room: RoomArgument, /, *, options: ActOptions | None = None) -> i
             raise Problem("no_policy", f"{room} keeps everything: `retention set {room} 90d` says how long")
         question = f"Delete messages of {room} that are older than {format_duration(retention_s)}?"
         await confirm(question, yes=act.yes, dry_run=act.dry_run)
-        wanted = Purge(
-            until_ms=ago_ms(retention_s),
-            reason=act.reason or f"kept for {format_duration(retention_s)}",
-            dry_run=act.dry_run,
+        purged = await purge_pages(
+            connection, room, Purge(expired=True, reason=act.reason, dry_run=act.dry_run)
         )
-        purged = await purge_pages(connection, room, wanted)
         told = {
             "room": room,
             "retention": retention_s,
@@ -122,9 +139,8 @@ async def _policy(connection: Connection, room: str) -> int:
     return retention if isinstance(retention, int) else 0
 
 
-async def _count_older(connection: Connection, room: str, retention_s: int) -> int:
-    wanted = Purge(until_ms=ago_ms(retention_s), dry_run=True)
-    return (await purge_pages(connection, room, wanted)).affected
+def _counted(purged: Purged) -> str:
+    return f"{'more than ' if purged.more else ''}{purged.affected} messages"
 
 
 def _lasting(retention_s: int) -> str:

@@ -145,8 +145,8 @@ def set_room(
             name: {"from": now[name], "to": value} for name, value in wanted.items() if now[name] != value
         }
         told: dict[str, object] = {"room": room, "changes": changes, "dry_run": trial.dry_run}
-        if changes and not trial.dry_run:
-            answer = await connection.ask("update", room=room, **wanted)
+        if changes:
+            answer = await connection.ask("update", room=room, dry_run=trial.dry_run or None, **wanted)
             if "seq" in answer:
                 told["audit"] = f"{room}:{answer['seq']}"
         connection.out.value(told, _changed(room, changes, told))

@@ -232,12 +232,12 @@ def test_what_is_not_kept_any_more_is_deleted_by_the_server(retention_s: int, re
     """Under the policy by which it was chosen: under another one nothing is."""
     state = state_of(row=room_row(retention_s=retention_s), members=PEOPLE)
     send(state, "a", by="u_ann")
-    expire = Expire(0, retention_s)
+    expire = Expire(0, retention_s, "tea")
     purged = order_governance(state, expire, actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
     assert said(purged) == ("purge", {"seqs": [1], "reason": reason})
     assert purged.entry is not None
     assert (purged.entry.by, purged.entry.name) == ("", "retention")
-    other = order_governance(state, Expire(0, 60), actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
+    other = order_governance(state, Expire(0, 60, "tea"), actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
     assert other == Governed(None, affected=0)
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import pytest
 import trio
 
 from chat.codec import Codec
 from chat.config import Config
+from chat.purge_desk import FOUND_MAX
 from chat.tokens import IssuedToken, create_token
 from storage.memory import MemoryStore
 from storage.testing import Fault
@@ -416,6 +418,76 @@ async def test_messages_of_a_time_or_at_their_places_are_purged() -> None:
         assert (await bob.expect("event", kind="purge"))["seqs"] == [1, 4]
         both_ways = await ann.refused("mod", room="tea", action="purge", seqs=[1], since_ms=0)
         assert (both_ways["code"], both_ways["field"]) == ("bad_request", "seqs")
+
+
+@virtual_time
+async def test_messages_with_some_words_are_purged() -> None:
+    """As a search finds them, of one user if wanted; the answer says whether the search knew all."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        for client, cid, body in ((bob, "1", "buy gold"), (ann, "2", "no gold"), (bob, "3", "green tea")):
+            await client.request("send", room="tea", cid=cid, body=body)
+        await trio.sleep(5)
+        only_bob = {"query": "gold", "target": bob.user_id}
+        tried = await ann.request("mod", room="tea", action="purge", dry_run=True, **only_bob)
+        assert (tried["affected"], tried["fresh"]) == (1, True)
+        await ann.request("mod", room="tea", action="purge", **only_bob)
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [1]
+        await ann.request("mod", room="tea", action="purge", query="gold")
+        assert (await bob.expect("event", kind="purge"))["seqs"] == [2]
+        await trio.sleep(5)
+        assert (await ann.request("mod", room="tea", action="purge", query="gold"))["affected"] == 0
+
+
+@virtual_time
+async def test_a_purge_by_words_goes_on_page_by_page() -> None:
+    """The cursor belongs to the words."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        (ann,) = await sim.join("tea", "ann")
+        for number in range(FOUND_MAX + 1):
+            await ann.request("send", room="tea", cid=f"{number}", body="gold")
+        await trio.sleep(5)
+        first = await ann.request("mod", room="tea", action="purge", query="gold")
+        assert first["affected"] == FOUND_MAX
+        refused = await ann.refused("mod", room="tea", action="purge", query="tea", cursor=first["next"])
+        assert refused["code"] == "bad_cursor"
+        last = await ann.request("mod", room="tea", action="purge", query="gold", cursor=first["next"])
+        assert (last["affected"], "next" in last) == (1, False)
+
+
+@virtual_time
+async def test_the_server_s_people_purge_by_words_where_they_are_no_members() -> None:
+    """As they search there."""
+    store = MemoryStore()
+    root = await person(store, "Root", "admin")
+    async with open_sim(store=store) as sim:
+        ann, admin = await sim.connect("ann"), await sim.enter(root.token)
+        await private_room(ann)
+        await ann.request("send", room="den", cid="1", body="gold")
+        await trio.sleep(5)
+        assert [hit["seq"] for hit in items(await admin.request("search", room="den", query="gold"))] == [1]
+        assert items(await admin.request("search", query="gold")) == []
+        assert (await admin.request("mod", room="den", action="purge", query="gold"))["affected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"seqs": [1], "query": "gold"}, "seqs"),
+        ({"query": "-gold"}, "query"),
+        ({"query": "a\0b"}, "query"),
+        ({"expired": True}, "expired"),
+        ({"expired": True, "until_ms": 1}, "expired"),
+        ({"expired": True, "query": "gold"}, "expired"),
+    ],
+)
+@virtual_time
+async def test_what_is_to_be_purged_is_said_in_one_way(fields: dict[str, object], field: str) -> None:
+    """And what is expired only where a room forgets."""
+    async with open_sim() as sim:
+        (ann,) = await sim.join("tea", "ann")
+        refused = await ann.refused("mod", room="tea", action="purge", **fields)
+        assert (refused["code"], refused["field"]) == ("bad_request", field)
 
 
 @virtual_time

@@ -85,6 +85,40 @@ async def test_a_room_that_keeps_everything_again_loses_nothing_more() -> None:
 
 
 @virtual_time
+async def test_a_moderator_deletes_at_once_what_is_not_kept() -> None:
+    """By the server's clock and the room's policy; a trial only counts."""
+    async with open_sim(Config(rate_limits=False)) as sim:
+        ann = await owner_of_a_room(sim, KEPT_S)
+        await say(ann, "a")
+        await trio.sleep(KEPT_S)
+        await say(ann, "b")
+        asked = {"room": "tea", "action": "purge", "expired": True}
+        assert (await ann.request("mod", dry_run=True, **asked))["affected"] == 1
+        assert await bodies(ann) == ["a", "b"]
+        done = await ann.request("mod", **asked)
+        assert (done["affected"], done["audit"]) == (1, "tea:4")
+        assert (await ann.expect("event", kind="purge"))["by"] == ann.user_id
+        assert await bodies(ann) == [None, "b"]
+        bob = await sim.connect("bob")
+        await bob.request("join", room="tea")
+        assert (await bob.refused("mod", **asked))["code"] == "forbidden"
+
+
+@virtual_time
+async def test_a_policy_is_tried_before_it_is_set() -> None:
+    """Who may not hears so; the reason is in the log."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        wanted = {"room": "tea", "retention": 60}
+        assert "seq" not in await ann.request("update", dry_run=True, **wanted)
+        assert (await bob.refused("update", dry_run=True, **wanted))["code"] == "forbidden"
+        await ann.request("update", reason="law", **wanted)
+        assert (await bob.expect("event", kind="room"))["reason"] == "law"
+        (row,) = items(await ann.request("audit", room="tea"))
+        assert row["reason"] == "law"
+
+
+@virtual_time
 async def test_a_long_room_is_cleared_page_after_page_and_looked_through_once() -> None:
     """The next round begins where the last one ended."""
     store = MemoryStore()

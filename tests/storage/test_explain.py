@@ -108,8 +108,8 @@ DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
 ONE, TWO = "{1}", "{1,2}"
 BOUND = str(NO_BOUND)
 SEARCHES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
-    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9"]),
+    "search.find": (search.FIND, ["''word7'' & ''r 1''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9", "f"]),
+    "search.find_all": (search.FIND, ["''w77''", BOUND, BOUND, BOUND, "0", "u_5", "51", "9", "f"]),
     "search.show": (search.SHOW, [TWO, TWO, TWO, "word", "[", "]"]),
 }
 """As a search asks them: after its settings."""
@@ -184,7 +184,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.find_issued": (accounts.FIND_ISSUED, ["{u_5,u_6}"]),
     "accounts.insert_token": (accounts.INSERT_TOKEN, ["\\xab", "u_5", "0", "0", "x"]),
     "accounts.find_secret": (accounts.FIND_SECRET, ["name5"]),
-    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5", "9"]),
+    "search.readable_room": (search.READABLE_ROOM, ["room000100", "u_5", "9", "f"]),
     "search.newest": (search.NEWEST, []),
     "search.languages": (search.LANGUAGES_IN_USE, []),
     "search.room_number": (search.ROOM_NUMBER, ["room000100"]),

@@ -85,6 +85,7 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("purge tea --user Bob --reason spam --yes", MODERATED),
     ("purge tea --last 10m --until 1m --reason spam --dry-run", MODERATED),
     ("purge tea --seqs 1,2 --reason spam --yes", MODERATED),
+    ("purge tea --search hello --reason spam --yes", MODERATED | {"behind"}),
     ("reports list", LISTED),
     ("reports list --room tea --all", LISTED),
     ("reports claim 9", {"error"}),
@@ -209,6 +210,8 @@ async def test_a_command_tells_people_in_words(
         ("rooms archive tee --yes", "Ada", EXIT_FAILED, "did you mean tea?"),
         ("rooms archive tea --yes", "Bob", EXIT_UNAUTHORISED, "it takes the rank of an owner"),
         ("retention set tea 90d", "Ada", EXIT_USAGE, "Say --yes"),
+        ("retention set tea 90d --dry-run", "Bob", EXIT_UNAUTHORISED, "it takes the rank of an owner"),
+        ("rooms set tea --topic x --dry-run", "Bob", EXIT_UNAUTHORISED, "it takes the rank of a moderator"),
         ("retention set tea 10x", "Ada", EXIT_USAGE, "how long: '10x' is no duration"),
         ("retention set tea 59s", "Ada", EXIT_USAGE, "less than 60s"),
         ("retention show tee", "Ada", EXIT_FAILED, "did you mean tea?"),
@@ -352,8 +355,22 @@ async def test_what_a_room_does_not_keep_is_counted_and_deleted(scene: Scene) ->
     assert "2 messages" in " ".join(scene.out.split())
     assert await scene.run("retention", "show", "old", "--json") == EXIT_OK
     assert scene.told["due"] == 0
+    assert await scene.run("retention", "show", "old", "--json", by="Bob") == EXIT_OK
+    assert dict(scene.told) == {"room": "old", "retention": 60, "due": None}
     assert await scene.run("retention", "set", "old", "off", "--json") == EXIT_OK
     assert (scene.told["from"], scene.told["to"], scene.told["audit"]) == (60, 0, "old:5")
+
+
+async def test_undoing_what_is_asked_about_is_asked_about(scene: Scene) -> None:
+    """As the end of a policy, whose undoing deletes again."""
+    await scene.run("retention", "set", "tea", "90d", "--yes")
+    await scene.run("retention", "set", "tea", "off", "--yes")
+    assert await scene.run("undo", "tea:4") == EXIT_USAGE
+    assert "Say --yes" in scene.err
+    assert await scene.run("undo", "tea:4", "--dry-run") == EXIT_OK, scene.err
+    assert await scene.run("undo", "tea:4", "--yes") == EXIT_OK
+    assert await scene.run("retention", "show", "tea", "--json") == EXIT_OK
+    assert scene.told["retention"] == 90 * 86_400
 
 
 async def test_a_ban_without_a_room_is_for_the_whole_server(scene: Scene) -> None:
