@@ -380,6 +380,7 @@ class Node:
                 reviews=ReviewServices(
                     store=self.store,
                     rooms=self.rooms,
+                    people=self._people,
                     rule_book=self.rule_book,
                     tell_staff=staff_teller(self.topics, self.ledger.sessions_of),
                     sessions_of=self.ledger.sessions_of,

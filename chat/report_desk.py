@@ -6,12 +6,20 @@ from typing import Final, assert_never
 from chat.cursors import from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.message_desk import reply_fitting
-from chat.protocol import Envelope, Report, Reports, Resolve, check_no_nul, ok
-from chat.review_access import Inspect, ReviewServices, require_moderator, require_server_moderator
-from chat.room_messages import SendMessage
-from chat.room_rules import Rank
+from chat.protocol import SERVER_ROOM, Envelope, Report, Reports, Resolve, check_no_nul, ok
+from chat.review_access import (
+    Inspect,
+    ReviewServices,
+    require_moderator,
+    require_no_part,
+    require_server_moderator,
+)
+from chat.room_governance import Act
+from chat.room_messages import GovernRoom, SendMessage
+from chat.room_rules import Person, Rank
 from chat.room_state import KIND_MESSAGE
 from chat.session import Session
+from chat.session_requests import actor_of
 from chat.stand_in import StandIn
 from storage import Conflict
 from storage.model import RoomId
@@ -21,6 +29,7 @@ RETRY_BUSY_S: Final = 0.25
 _CLOSING: Final[dict[str, ReportState]] = {
     "resolve": "resolved",
     "dismiss": "dismissed",
+    "approve": "approved",
     "reject": "rejected",
 }
 
@@ -118,7 +127,14 @@ class ReportDesk:
                 room_id = moderated.row.room_id
             scope = request.room or "*"
             after = _last_listed(request.cursor, scope)
-            rows = await store.list_reports(room_id=room_id, waiting=waiting, after=after, limit=limit + 1)
+            rows = await store.list_reports(
+                room_id=room_id,
+                waiting=waiting,
+                after=after,
+                limit=limit + 1,
+                # Nobody learns here who has reported him.
+                not_about=session.user_id,
+            )
         page = rows[:limit]
         await reply_fitting(
             session,
@@ -140,38 +156,69 @@ class ReportDesk:
                 raise
             # Who has no say there does not learn what there is.
             raise _no_report() from None
+        gives_back = request.action == "release" and row.holder == session.user_id
+        if not gives_back or row.author == session.user_id:
+            await require_no_part(self._services, self._inspect, session, row, rank)
         if (row.kind == "held") != (request.action in {"approve", "reject"}) and request.action not in {
             "claim",
             "release",
         }:
             text = "a held message is approved or rejected, a report is resolved or dismissed"
             raise Refused(ErrorCode.BAD_REQUEST, text, field="action")
-        if request.action == "approve":
-            moved = await self._approve(session, request)
+        closed = _CLOSING.get(request.action)
+        if closed is not None:
+            moved = await self._close(session, request, closed)
         elif request.action == "release":
             # Whoever ranks above moderators takes a report from one who has gone.
             moved = await self._move(session, request, "open", forced=rank >= Rank.OWNER)
         else:
-            moved = await self._move(session, request, _CLOSING.get(request.action, "claimed"))
+            moved = await self._move(session, request, "claimed")
         session.reply(ok(request.id, report=moved.report, state=moved.state, seq=moved.seq))
         self._tell_sides(moved)
         await self._tell_staff(moved.room, moved.room_id)
 
-    async def _approve(self, session: Session, request: Resolve) -> ReportRow:
-        """Claim a held message, so that nobody rejects it meanwhile; let it into the room; then close it.
+    async def _close(self, session: Session, request: Resolve, state: ReportState) -> ReportRow:
+        """Claim a report, so that nobody else decides meanwhile; do and note what is decided; then close it.
+
+        Args:
+            session: who decides.
+            request: what.
+            state: that it is to have.
 
         Raises:
-            Refused: somebody else has it, or the room does not take it: then it stays claimed.
+            Refused: somebody else has it; or the room does not take the message, or the audit the closing:
+                then it stays claimed.
         """
-        row = await self._move(session, request, "claimed")
-        if row.cid is None or row.body is None:
+        claimed = await self._move(session, request, "claimed")
+        seq = await self._let_in(session, claimed) if state == "approved" else None
+        await self._note(session, request, claimed, state)
+        return await self._move(session, request, state, seq=seq)
+
+    async def _let_in(self, session: Session, held: ReportRow) -> int | None:
+        """Have the room order a held message; its seq.
+
+        Raises:
+            Refused: the room does not take it.
+        """
+        if held.cid is None or held.body is None:
             raise AssertionError("a held message without its text")
-        author = StandIn(row.author, row.author_name)
-        message = SendMessage(author, 0, row.cid, row.body, row.reply_to, row.thread, reviewed=True)
-        session.tell_room(row.room, message, control=True)
-        answer = await author.wait()
-        seq = answer["seq"]
-        return await self._move(session, request, "approved", seq=seq if isinstance(seq, int) else None)
+        author = StandIn(held.author, held.author_name)
+        message = SendMessage(author, 0, held.cid, held.body, held.reply_to, held.thread, reviewed=True)
+        session.tell_room(held.room, message, control=True)
+        seq = (await author.wait())["seq"]
+        return seq if isinstance(seq, int) else None
+
+    async def _note(self, session: Session, request: Resolve, row: ReportRow, state: ReportState) -> None:
+        """Have a closing in the server's audit before it is done.
+
+        Raises:
+            Refused: it cannot be stored, and so the report is not to be closed.
+        """
+        stand_in = StandIn(session.user_id, session.name)
+        author = Person(row.author, row.author_name, "")
+        act = Act(request.id, "report", author, reason=request.note, report=row.report, state=state)
+        session.tell_room(SERVER_ROOM, GovernRoom(stand_in, act, actor=actor_of(session)), control=True)
+        await stand_in.wait()
 
     async def _move(
         self,

@@ -21,7 +21,7 @@ from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
 
 class Act(NamedTuple):
-    """What one of the server's people does to an account, or to the server: for the audit of `SERVER_ROOM`.
+    """What is done to an account, to the server, or about a report: for the audit of `SERVER_ROOM`.
 
     Whoever asks for it has looked at who may.
 
@@ -30,14 +30,18 @@ class Act(NamedTuple):
         user: whose account, or sessions; None: nobody's.
         session: the one session that it is about.
         role: of a new account.
+        report: the number of the one that is closed; `user` is then whose message it is about.
+        state: that it is closed with.
     """
 
     id: int
-    action: Literal["enroll", "reset", "disconnect", "drain"]
+    action: Literal["enroll", "reset", "disconnect", "drain", "report"]
     user: Person | None = None
     session: str | None = None
     role: str | None = None
     reason: str | None = None
+    report: int | None = None
+    state: str | None = None
 
 
 class Expire(NamedTuple):
@@ -120,13 +124,15 @@ class AnnounceEvent(Struct, frozen=True, kw_only=True):
 
 
 class ActEvent(Struct, frozen=True, kw_only=True):
-    """Something was done to an account, or to the server; in the server's own room only."""
+    """Something was done to an account, to the server, or about a report; in the server's own room only."""
 
-    action: Literal["enroll", "reset", "disconnect", "drain"]
+    action: Literal["enroll", "reset", "disconnect", "drain", "report"]
     user: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
     session: str | UnsetType = UNSET
+    report: int | UnsetType = UNSET
+    state: str | UnsetType = UNSET
     reason: Omitted = UNSET
 
 
@@ -301,6 +307,8 @@ def _note(case: _Case, act: Act) -> ActEvent:
         name=UNSET if act.user is None else act.user.name,
         role=UNSET if act.role is None else act.role,
         session=UNSET if act.session is None else act.session,
+        report=UNSET if act.report is None else act.report,
+        state=UNSET if act.state is None else act.state,
         reason=UNSET if act.reason is None else act.reason,
     )
 

@@ -88,14 +88,23 @@ class MemoryReviews(MemoryAccounts):
         return Filed(report, "open", is_new=True)
 
     async def list_reports(
-        self, *, room_id: RoomId | None, waiting: bool, after: int, limit: int
+        self,
+        *,
+        room_id: RoomId | None,
+        waiting: bool,
+        after: int,
+        limit: int,
+        not_about: str | None = None,
     ) -> Sequence[ReportRow]:
         """See `ReviewStore.list_reports`."""
         await trio.lowlevel.checkpoint()
         return [
             row
             for row in self._reports.values()
-            if room_id in {None, row.room_id} and row.report > after and (not waiting or row.state in WAITING)
+            if room_id in {None, row.room_id}
+            and row.report > after
+            and row.author != not_about
+            and (not waiting or row.state in WAITING)
         ][:limit]
 
     async def list_own_reports(

@@ -26,11 +26,17 @@ class PostgresReviews(PostgresAccounts):
         return await self._database.run(reviews.file_reports, reports, timeout_s=self._write_s)
 
     async def list_reports(
-        self, *, room_id: RoomId | None, waiting: bool, after: int, limit: int
+        self,
+        *,
+        room_id: RoomId | None,
+        waiting: bool,
+        after: int,
+        limit: int,
+        not_about: str | None = None,
     ) -> Sequence[ReportRow]:
         """See `ReviewStore.list_reports`."""
         return await self._database.read(
-            reviews.list_reports, room_id, waiting, after, limit, timeout_s=self._read_s
+            reviews.list_reports, room_id, waiting, after, limit, not_about, timeout_s=self._read_s
         )
 
     async def list_own_reports(

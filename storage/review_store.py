@@ -34,9 +34,23 @@ class ReviewStore(Protocol):
         ...
 
     async def list_reports(
-        self, *, room_id: RoomId | None, waiting: bool, after: int, limit: int
+        self,
+        *,
+        room_id: RoomId | None,
+        waiting: bool,
+        after: int,
+        limit: int,
+        not_about: str | None = None,
     ) -> Sequence[ReportRow]:
-        """Reports by number, those after `after`: of one room, or of all; those that wait, or all."""
+        """Reports by number, those after `after`: of one room, or of all; those that wait, or all.
+
+        Args:
+            room_id: None: of all rooms.
+            waiting: leave out those that are closed.
+            after: the last number of the page before.
+            limit: of the page.
+            not_about: leave out those about this user's messages.
+        """
         ...
 
     async def list_own_reports(

@@ -69,15 +69,20 @@ _COLUMNS: Final = (
 )
 FIND_REPORT: Final = f"SELECT {_COLUMNS} FROM reports WHERE id = $1"  # noqa: S608  constants only
 ALL_OF_ROOM: Final = f"""
-SELECT {_COLUMNS} FROM reports WHERE room_id = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT {_COLUMNS} FROM reports
+WHERE room_id = $1 AND id > $2 AND author IS DISTINCT FROM $4 ORDER BY id LIMIT $3
 """  # noqa: S608  constants only
 WAITING_OF_ROOM: Final = f"""
 SELECT {_COLUMNS} FROM reports
-WHERE room_id = $1 AND id > $2 AND state IN ('open', 'claimed') ORDER BY id LIMIT $3
+WHERE room_id = $1 AND id > $2 AND author IS DISTINCT FROM $4 AND state IN ('open', 'claimed')
+ORDER BY id LIMIT $3
 """  # noqa: S608  constants only
-ALL_OF_ALL: Final = f"SELECT {_COLUMNS} FROM reports WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
+ALL_OF_ALL: Final = f"""
+SELECT {_COLUMNS} FROM reports WHERE id > $1 AND author IS DISTINCT FROM $3 ORDER BY id LIMIT $2
+"""  # noqa: S608  constants only
 WAITING_OF_ALL: Final = f"""
-SELECT {_COLUMNS} FROM reports WHERE id > $1 AND state IN ('open', 'claimed') ORDER BY id LIMIT $2
+SELECT {_COLUMNS} FROM reports
+WHERE id > $1 AND author IS DISTINCT FROM $3 AND state IN ('open', 'claimed') ORDER BY id LIMIT $2
 """  # noqa: S608  constants only
 # Who has reported much has closed reports mostly: each list has an index of its own.
 ALL_OF_REPORTER: Final = f"""
@@ -151,12 +156,14 @@ async def list_reports(
     waiting: bool,  # noqa: FBT001  arguments cross to the other thread by position
     after: int,
     limit: int,
+    not_about: str | None,
 ) -> Sequence[ReportRow]:
     """A page of reports, by number."""
     if room_id is None:
-        return await tx.fetch_as(ReportRow, WAITING_OF_ALL if waiting else ALL_OF_ALL, after, limit)
+        sql = WAITING_OF_ALL if waiting else ALL_OF_ALL
+        return await tx.fetch_as(ReportRow, sql, after, limit, not_about)
     sql = WAITING_OF_ROOM if waiting else ALL_OF_ROOM
-    return await tx.fetch_as(ReportRow, sql, room_id, after, limit)
+    return await tx.fetch_as(ReportRow, sql, room_id, after, limit, not_about)
 
 
 async def list_own_reports(

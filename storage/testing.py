@@ -311,12 +311,20 @@ class FaultyStore:
         return await self._call("file_reports", lambda: self.store.file_reports(reports))
 
     async def list_reports(
-        self, *, room_id: RoomId | None, waiting: bool, after: int, limit: int
+        self,
+        *,
+        room_id: RoomId | None,
+        waiting: bool,
+        after: int,
+        limit: int,
+        not_about: str | None = None,
     ) -> Sequence[ReportRow]:
         """See `Store.list_reports`."""
         return await self._call(
             "list_reports",
-            lambda: self.store.list_reports(room_id=room_id, waiting=waiting, after=after, limit=limit),
+            lambda: self.store.list_reports(
+                room_id=room_id, waiting=waiting, after=after, limit=limit, not_about=not_about
+            ),
         )
 
     async def list_own_reports(

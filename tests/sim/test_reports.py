@@ -19,6 +19,15 @@ async def a_message(sim: Sim, codec: Codec = MSGPACK) -> tuple[SimClient, SimCli
     return ann, bob, eve
 
 
+async def staff(store: MemoryStore, name: str, role: str = "moderator") -> str:
+    """What one of the server's people comes in with."""
+    mark = name[:1].encode()
+    issued = await create_token(
+        store, name=name, role=role, now_ms=BEGIN_MS, random_bytes=lambda size: mark * size
+    )
+    return issued.token
+
+
 async def second_moderator(owner: SimClient, client: SimClient) -> None:
     """Have a member moderate as well."""
     await owner.request("mod", room="tea", action="role", target=client.user_id, role="moderator")
@@ -93,13 +102,148 @@ async def test_of_two_who_claim_at_once_one_wins() -> None:
 async def test_an_owner_takes_a_report_from_a_moderator() -> None:
     """Who has gone does not keep it for ever; another moderator cannot."""
     async with open_sim() as sim:
-        ann, bob, eve = await a_message(sim)
+        ann, bob, _ = await a_message(sim)
+        (cyd,) = await sim.join("tea", "cyd")
         await second_moderator(ann, bob)
-        await second_moderator(ann, eve)
+        await second_moderator(ann, cyd)
         await bob.request("report", room="tea", seq=1, reason="spam")
         await bob.request("resolve", report=1, action="claim")
-        assert (await eve.refused("resolve", report=1, action="release"))["code"] == "conflict"
+        assert (await cyd.refused("resolve", report=1, action="release"))["code"] == "conflict"
         assert (await ann.request("resolve", report=1, action="release"))["state"] == "open"
+
+
+ACTIONS = ("claim", "release", "resolve", "dismiss", "approve", "reject")
+
+
+@virtual_time
+async def test_nobody_decides_about_his_own_message() -> None:
+    """Neither an owner nor one of the server's people, whatever is asked; nor do they see who brought it."""
+    store = MemoryStore()
+    token = await staff(store, "Ada", "admin")
+    async with open_sim(store=store) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        ada = await sim.enter(token)
+        await ada.request("join", room="tea")
+        for author in (ann, ada):
+            await author.request("send", room="tea", cid="1", body="rude")
+        for seq in (1, 2):
+            await bob.request("report", room="tea", seq=seq, reason="rude")
+        for author, number in ((ann, 1), (ada, 2)):
+            for action in ACTIONS:
+                refused = await author.refused("resolve", report=number, action=action)
+                assert (refused["code"], "your own" in str(refused["message"])) == ("forbidden", True)
+        assert [item["report"] for item in items(await ann.request("reports", room="tea"))] == [2]
+        for room in ("tea", None):
+            listed = await ada.request("reports", room=room, state="all")
+            assert [item["report"] for item in items(listed)] == [1]
+        assert await copies(ada) == ["rude"]
+
+
+@virtual_time
+async def test_a_held_message_is_not_let_in_by_its_author() -> None:
+    """Who moderates by now does not decide about what was held before."""
+    async with open_sim() as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        await ann.request("automod", room="tea", rules=[{"kind": "links", "id": "links", "action": "hold"}])
+        await bob.refused("send", room="tea", cid="1", body="evil.com")
+        await second_moderator(ann, bob)
+        for action in ACTIONS:
+            assert (await bob.refused("resolve", report=1, action=action))["code"] == "forbidden"
+        assert items(await bob.request("reports", room="tea")) == []
+        assert (await ann.request("resolve", report=1, action="approve"))["state"] == "approved"
+
+
+@virtual_time
+async def test_who_decides_about_moderators_ranks_higher() -> None:
+    """As the roster says it now; and the server's people decide about owners."""
+    store = MemoryStore()
+    token = await staff(store, "Mo")
+    async with open_sim(store=store) as sim:
+        ann, bob, eve = await a_message(sim)
+        mo = await sim.enter(token)
+        await ann.request("send", room="tea", cid="1", body="rude")
+        for seq in (1, 2):
+            await bob.request("report", room="tea", seq=seq, reason="rude")
+        await second_moderator(ann, bob)
+        await second_moderator(ann, eve)
+        for number in (1, 2):
+            for action in ACTIONS:
+                refused = await bob.refused("resolve", report=number, action=action)
+                assert (refused["code"], "higher rank" in str(refused["message"])) == ("forbidden", True)
+        assert (await ann.request("resolve", report=1, action="claim"))["state"] == "claimed"
+        assert (await mo.request("resolve", report=2, action="dismiss"))["state"] == "dismissed"
+        await ann.request("resolve", report=1, action="release")
+        await ann.request("mod", room="tea", action="role", target=eve.user_id, role="member")
+        assert (await bob.request("resolve", report=1, action="dismiss"))["state"] == "dismissed"
+
+
+@virtual_time
+async def test_a_report_is_given_back_by_who_may_not_decide_any_more() -> None:
+    """Its author ranks as high by now; of a private room the author may be a member no more."""
+    async with open_sim() as sim:
+        ann = await sim.connect("ann")
+        bob, eve = await sim.connect("bob"), await sim.connect("eve")
+        await ann.request("create", room="tea", kind="private")
+        for client in (bob, eve):
+            await ann.request("invite", room="tea", user=client.user_id)
+        await second_moderator(ann, bob)
+        sent = await eve.request("send", room="tea", cid="1", body="spam")
+        await bob.request("report", room="tea", seq=sent["seq"], reason="spam")
+        await bob.request("resolve", report=1, action="claim")
+        await second_moderator(ann, eve)
+        assert (await bob.request("resolve", report=1, action="release"))["state"] == "open"
+        assert (await bob.refused("resolve", report=1, action="claim"))["code"] == "forbidden"
+        await ann.request("mod", room="tea", action="ban", target=eve.user_id)
+        assert (await bob.request("resolve", report=1, action="resolve"))["state"] == "resolved"
+
+
+@virtual_time
+async def test_what_is_decided_is_in_the_servers_audit() -> None:
+    """Who closed which report about whom, how and why; not who had it in between."""
+    store = MemoryStore()
+    token = await staff(store, "Ada", "admin")
+    async with open_sim(store=store) as sim:
+        ann, bob, eve = await a_message(sim)
+        await ann.request("automod", room="tea", rules=[{"kind": "links", "id": "links", "action": "hold"}])
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        for cid in ("2", "3"):
+            await eve.refused("send", room="tea", cid=cid, body="evil.com")
+        for action in ("claim", "release"):
+            await ann.request("resolve", report=1, action=action)
+        for number, action in ((1, "dismiss"), (2, "approve"), (3, "reject")):
+            await ann.request("resolve", report=number, action=action, note="so it is")
+        await ann.refused("resolve", report=3, action="reject")
+        ada = await sim.enter(token)
+        listed = items(await ada.request("audit", room="sys.server"))
+        assert [item["detail"] for item in reversed(listed)] == [
+            {
+                "action": "report",
+                "user": eve.user_id,
+                "name": "eve",
+                "report": number,
+                "state": state,
+                "reason": "so it is",
+            }
+            for number, state in ((1, "dismissed"), (2, "approved"), (3, "rejected"))
+        ]
+        assert {(item["by"], item["name"], item["target"]) for item in listed} == {
+            (ann.user_id, "ann", eve.user_id)
+        }
+        assert (await ann.refused("audit", room="sys.server"))["code"] in {"forbidden", "room_not_found"}
+
+
+@virtual_time
+async def test_what_the_audit_does_not_take_is_not_closed() -> None:
+    """It stays with who wanted to close it, with its text; later it is closed."""
+    async with open_sim() as sim:
+        ann, bob, _ = await a_message(sim)
+        await bob.request("report", room="tea", seq=1, reason="spam")
+        sim.faults["append"] = Fault(before_s=20.0)
+        assert (await ann.refused("resolve", report=1, action="resolve"))["temporary"] is True
+        sim.faults.clear()
+        (item,) = items(await ann.request("reports", room="tea"))
+        assert (item["state"], item["holder"], item["body"]) == ("claimed", ann.user_id, "spam")
+        assert (await ann.request("resolve", report=1, action="resolve"))["state"] == "resolved"
 
 
 @virtual_time
@@ -269,14 +413,7 @@ async def test_reports_have_pages() -> None:
 async def test_the_servers_moderators_look_into_every_room() -> None:
     """Also where they are no members; and over all rooms together."""
     store = MemoryStore()
-    issued = await create_token(
-        store,
-        name="Mo",
-        role="moderator",
-        now_ms=BEGIN_MS,
-        random_bytes=lambda size: b"m" * size,
-        expires_at_ms=None,
-    )
+    token = await staff(store, "Mo")
     async with open_sim(store=store) as sim:
         ann, bob, _ = await a_message(sim)
         await ann.request("create", room="den", kind="private")
@@ -284,7 +421,7 @@ async def test_the_servers_moderators_look_into_every_room() -> None:
         await ann.request("send", room="den", cid="1", body="rude")
         await bob.request("report", room="tea", seq=1, reason="spam")
         await bob.request("report", room="den", seq=2, reason="rude")
-        mo = await sim.enter(issued.token)
+        mo = await sim.enter(token)
         assert [item["room"] for item in items(await mo.request("reports"))] == ["tea", "den"]
         assert [item["room"] for item in items(await mo.request("reports", room="den"))] == ["den"]
         assert (await mo.request("resolve", report=2, action="resolve"))["state"] == "resolved"

@@ -152,6 +152,25 @@ class ReportContract:
         assert [row.report for row in rest] == [3, 4]
         assert await store.count_waiting([LOBBY, RoomId(2), RoomId(3)]) == {1: 2, 2: 1, 3: 0}
 
+    async def test_who_looks_does_not_see_what_is_about_himself(self, store: Store) -> None:
+        """Pages are full all the same, of one room or of all, of those that wait or all."""
+        about_ann = [report(seq, "u_cyd")._replace(author="u_ann") for seq in (2, 3)]
+        await store.file_reports([report(1), *about_ann, report(4), held("c"), report(5)])
+        await store.move_report(move("resolved", report=5))
+
+        async def seen(room: RoomId | None, after: int = 0, *, waiting: bool = True) -> list[int]:
+            rows = await store.list_reports(
+                room_id=room, waiting=waiting, after=after, limit=2, not_about="u_ann"
+            )
+            return [row.report for row in rows]
+
+        for room in (LOBBY, None):
+            assert await seen(room) == [1, 4]
+            assert await seen(room, 4) == [6]
+            assert await seen(room, 1, waiting=False) == [4, 5]
+        rows = await store.list_reports(room_id=LOBBY, waiting=True, after=0, limit=9, not_about="u_bob")
+        assert [row.report for row in rows] == [2, 3]
+
     async def test_what_somebody_has_reported_is_listed_by_page(self, store: Store) -> None:
         """In every room, what waits or all, the oldest first; nothing by others, and nothing by rules."""
         noted = report(4, "")._replace(kind="automod", rule="links")

@@ -34,6 +34,8 @@ async def fill(store: PostgresStore) -> tuple[RoomId, RoomId]:
         act(room, 17, "room", archived=True, retention=86_400),
         act(room, 18, "act", action="reset", user="u_mod", name="M", reason="lost"),
         act(room, 19, "act", action="drain"),
+        act(room, 20, "act", action="report", user="u_ann", report=7, state="resolved", reason="warned"),
+        act(room, 21, "act", by="u_ann", action="report", user="u_ann", report=8, state="dismissed"),
     ]
     await store.append(batch)
     await store.append([invite(other, 1), kick(other, 2)])
@@ -47,7 +49,7 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
 
     walked = await walk_audit(database, counts.append)
 
-    assert (walked.rooms, walked.rows, walked.findings) == (2, 16, [])
+    assert (walked.rooms, walked.rows, walked.findings) == (2, 18, [])
     assert counts == [1, 2]
 
 
@@ -59,19 +61,20 @@ async def test_an_audit_that_nobody_touched_is_whole(database: Database) -> None
         ("UPDATE audit SET hash = sha256(hash) WHERE room_id = $1 AND seq = 3", 3),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 2", 2),
         ("DELETE FROM audit WHERE room_id = $1 AND seq = 5", 5),
-        ("DELETE FROM audit WHERE room_id = $1 AND seq = 19", 19),
+        ("DELETE FROM audit WHERE room_id = $1 AND seq = 21", 21),
         ("DELETE FROM audit WHERE room_id = $1", 2),
         ("UPDATE log SET data = replace(data, 'loud', 'quiet') WHERE room_id = $1 AND seq = 9", 9),
         ("UPDATE log SET author = 'u_other' WHERE room_id = $1 AND seq = 4", 4),
         ("UPDATE log SET kind = 'void', data = NULL WHERE room_id = $1 AND seq = 3", 3),
-        ("DELETE FROM log WHERE room_id = $1 AND seq = 19", 19),
+        ("DELETE FROM log WHERE room_id = $1 AND seq = 21", 21),
+        ("UPDATE log SET data = replace(data, 'resolved', 'dismissed') WHERE room_id = $1 AND seq = 20", 20),
         (
             """
             INSERT INTO audit (room_id, seq, at_ms, actor, actor_name, action, hash)
-            SELECT room_id, 20, at_ms, actor, actor_name, 'ban', hash
+            SELECT room_id, 22, at_ms, actor, actor_name, 'ban', hash
             FROM audit WHERE room_id = $1 AND seq = 12
             """,
-            20,
+            22,
         ),
     ],
 )
