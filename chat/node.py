@@ -73,7 +73,7 @@ log = structlog.stdlib.get_logger("chat.node")
 ADDRESSES_MAX: Final = 100_000
 """Addresses whose connection rate is remembered: about 20 MB."""
 REPORTERS_MAX: Final = 10_000
-"""Users whose rate of reports is remembered: about 2 MB."""
+"""Users, and addresses of guests, whose rate of reports is remembered: about 2 MB."""
 ROOMS_MAX: Final = 50_000
 """Rooms in memory at a time."""
 

@@ -19,13 +19,14 @@ from chat.room_messages import GovernRoom, SendMessage
 from chat.room_rules import Person, Rank
 from chat.room_state import KIND_MESSAGE
 from chat.session import Session
-from chat.session_requests import actor_of
+from chat.session_requests import actor_of, counted_as
 from chat.stand_in import StandIn
 from storage import Conflict
 from storage.model import RoomId
 from storage.review_model import WAITING, NewReport, ReportMove, ReportRow, ReportState
 
 RETRY_BUSY_S: Final = 0.25
+RETRY_FULL_S: Final = 60.0
 _CLOSING: Final[dict[str, ReportState]] = {
     "resolve": "resolved",
     "dismiss": "dismissed",
@@ -66,7 +67,7 @@ class ReportDesk:
         services = self._services
         check_no_nul(request.id, reason=request.reason)
         if services.limit is not None:
-            wait_s = services.limit.take(session.user_id, session.services.clock())
+            wait_s = services.limit.take(counted_as(session), session.services.clock())
             if wait_s:
                 raise Refused(ErrorCode.RATE_LIMITED, "too many reports", retry_after_s=wait_s)
         info = await self._inspect(request.room, session.user_id)
@@ -97,7 +98,10 @@ class ReportDesk:
         except Conflict:
             text = "an earlier report was closed just now"
             raise Refused(ErrorCode.BUSY, text, retry_after_s=RETRY_BUSY_S) from None
-        session.reply(ok(request.id, report=filed.report, state=filed.state))
+        if filed.state == "full":
+            text = "the moderators of this room have too much to look at"
+            raise Refused(ErrorCode.BUSY, text, retry_after_s=RETRY_FULL_S)
+        session.reply(ok(request.id, **_applying({"report": filed.report, "state": filed.state})))
         if filed.is_new:
             await self._tell_staff(request.room, room_id)
 

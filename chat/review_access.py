@@ -35,7 +35,7 @@ class ReviewServices:
         rule_book: compiles rules.
         tell_staff: tells the moderators of a room how many reports wait there.
         sessions_of: a user's sessions on this node.
-        limit: of the reports that a user makes; None: no limit.
+        limit: of the reports that a user, or an address of guests, makes; None: no limit.
         page_max: items of a page.
     """
 

@@ -61,7 +61,7 @@ class ReviewQueue:
         rng: spreads retries.
 
     Attributes:
-        dropped: reports that were not taken because too many waited.
+        dropped: reports that were not taken because too many waited, here or for the room's moderators.
     """
 
     def __init__(self, store: Store, tell_staff: Callable[[str, int], None], rng: Random) -> None:
@@ -85,8 +85,7 @@ class ReviewQueue:
             Refused: `busy`: too much waits already; nothing was kept.
         """
         if not self._put(_Item(held, waiter, request_id)):
-            text = "too many messages wait to be looked at"
-            raise Refused(ErrorCode.BUSY, text, retry_after_s=RETRY_FULL_S)
+            raise _too_many()
 
     def _put(self, item: _Item) -> bool:
         if len(self._items) >= CAPACITY:
@@ -109,8 +108,17 @@ class ReviewQueue:
             filed = await self._file(batch)
             for item, result in zip(batch, filed, strict=True):
                 self._items.popleft()
-                _answer(item, result)
+                self._answer(item, result)
             await self._tell({item.report.room_id: item.report.room for item in batch})
+
+    def _answer(self, item: _Item, filed: Filed | None) -> None:
+        if item.waiter is not None:
+            refused = _refusal(filed)
+            refused.request_id = item.request_id
+            item.waiter.refuse(refused)
+        elif filed is not None and filed.state == "full":
+            self.dropped += 1
+            log.warning("reviews.dropped", room=item.report.room, rule=item.report.rule)
 
     async def _file(self, batch: Sequence[_Item]) -> Sequence[Filed | None]:
         """Where each was filed; None: the database refuses it for ever."""
@@ -142,20 +150,22 @@ class ReviewQueue:
             self._tell_staff(rooms[room_id], count)
 
 
-def _answer(item: _Item, filed: Filed | None) -> None:
-    if item.waiter is None:
-        return
+def _refusal(filed: Filed | None) -> Refused:
+    """What the author of a message hears that was to be held."""
     if filed is None:
-        refused = Refused(ErrorCode.BAD_REQUEST, "the database refuses this for ever")
-    else:
-        said = {
-            "open": "it waits for a moderator to look at it",
-            "claimed": "a moderator is looking at it",
-            "approved": "a moderator has let it in already",
-        }.get(filed.state, "a moderator has not let it in")
-        refused = Refused(ErrorCode.FILTERED, said, current={"report": filed.report, "state": filed.state})
-    refused.request_id = item.request_id
-    item.waiter.refuse(refused)
+        return Refused(ErrorCode.BAD_REQUEST, "the database refuses this for ever")
+    if filed.state == "full":
+        return _too_many()
+    said = {
+        "open": "it waits for a moderator to look at it",
+        "claimed": "a moderator is looking at it",
+        "approved": "a moderator has let it in already",
+    }.get(filed.state, "a moderator has not let it in")
+    return Refused(ErrorCode.FILTERED, said, current={"report": filed.report, "state": filed.state})
+
+
+def _too_many() -> Refused:
+    return Refused(ErrorCode.BUSY, "too many messages wait to be looked at", retry_after_s=RETRY_FULL_S)
 
 
 def staff_teller(

@@ -11,11 +11,9 @@ from typing import TypeVar, assert_never
 import structlog
 import trio
 
-from chat.addresses import address_key
 from chat.admin_desk import AdminDesk, AdminServices
 from chat.auth import Authenticator, SignedIn
 from chat.batch_loader import BatchLoader
-from chat.config import is_loopback
 from chat.cursors import MINE_CURSOR, from_cursor
 from chat.direct_rooms import RESERVED, direct_room_name
 from chat.errors import ErrorCode, Refused
@@ -82,7 +80,7 @@ from chat.room_news import RECEIPTS_MAX_MEMBERS
 from chat.rooms import Rooms as RoomActors
 from chat.rule_desk import RuleDesk
 from chat.session import Session
-from chat.session_requests import govern, join, named_user, oversees, subscribe
+from chat.session_requests import counted_as, govern, join, named_user, oversees, subscribe
 from chat.session_search import SearchDesk
 from chat.session_state import Phase
 from storage import LANGUAGES, Conflict, StorageError, StoreClosed, Unavailable
@@ -339,12 +337,7 @@ class SessionDesk:
         Raises:
             Refused: `rate_limited`.
         """
-        peer = session.stream.peer
-        principal = session.principal
-        # A new guest costs nothing, so the address counts; behind loopback may be everybody, through a proxy.
-        by_address = principal is not None and principal.is_guest and not is_loopback(peer)
-        who = address_key(peer) if by_address else session.user_id
-        wait_s = session.services.ledger.take_create(who, session.services.clock())
+        wait_s = session.services.ledger.take_create(counted_as(session), session.services.clock())
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "too many new rooms", retry_after_s=wait_s)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
+from chat.addresses import address_key
+from chat.config import is_loopback
 from chat.errors import ErrorCode, Refused
 from chat.json_value import encode_value
 from chat.people import person_of
@@ -251,6 +253,17 @@ def moderates(session: "Session", room: str) -> bool:
 def oversees(session: "Session") -> bool:
     """Whether a session's user is one of the server's people, who may read every room."""
     return session.principal is not None and session.principal.role in SERVER_RANKS
+
+
+def counted_as(session: "Session") -> str:
+    """For whom a limit counts what costs something: a user, or the address that a guest comes from.
+
+    A new guest costs nothing, so the address counts; behind loopback may be everybody, through a proxy.
+    """
+    peer = session.stream.peer
+    principal = session.principal
+    by_address = principal is not None and principal.is_guest and not is_loopback(peer)
+    return address_key(peer) if by_address else session.user_id
 
 
 def actor_of(session: "Session") -> Person:

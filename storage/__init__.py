@@ -78,7 +78,10 @@ from storage.review_model import EVERYWHERE as EVERYWHERE
 from storage.review_model import RULES_KEPT as RULES_KEPT
 from storage.review_model import WAITING as WAITING
 from storage.review_model import WAITING_COUNTED_MAX as WAITING_COUNTED_MAX
+from storage.review_model import WAITING_OF_KIND_MAX as WAITING_OF_KIND_MAX
+from storage.review_model import WAITING_OF_TEXT_MAX as WAITING_OF_TEXT_MAX
 from storage.review_model import Filed as Filed
+from storage.review_model import FiledState as FiledState
 from storage.review_model import NewReport as NewReport
 from storage.review_model import ReportKind as ReportKind
 from storage.review_model import ReportMove as ReportMove
@@ -108,6 +111,8 @@ __all__ = [
     "RULES_KEPT",
     "WAITING",
     "WAITING_COUNTED_MAX",
+    "WAITING_OF_KIND_MAX",
+    "WAITING_OF_TEXT_MAX",
     "Account",
     "Activation",
     "AuditKey",
@@ -127,6 +132,7 @@ __all__ = [
     "EpochStart",
     "Fenced",
     "Filed",
+    "FiledState",
     "FoldedMessage",
     "FoldedPage",
     "HistoryPage",

@@ -12,6 +12,8 @@ from storage.review_model import (
     RULES_KEPT,
     WAITING,
     WAITING_COUNTED_MAX,
+    WAITING_OF_KIND_MAX,
+    WAITING_OF_TEXT_MAX,
     Filed,
     NewReport,
     ReportMove,
@@ -53,13 +55,21 @@ class MemoryReviews(MemoryAccounts):
         return [self._file(new) for new in reports]
 
     def _file(self, new: NewReport) -> Filed:
+        of_text = of_kind = 0
         for row in self._reports.values():
             if row.room_id != new.room_id:
                 continue
+            of_kind += row.state in WAITING and row.kind == new.kind
+            if row.state in WAITING and new.seq is not None:
+                of_text += (row.seq, row.body) == (new.seq, new.body)
             held = new.kind == row.kind == "held" and (row.author, row.cid) == (new.author, new.cid)
             waits = row.state in WAITING and row.seq is not None
             if held or (waits and (row.seq, row.reporter) == (new.seq, new.reporter)):
                 return Filed(row.report, row.state, is_new=False)
+        if of_text >= WAITING_OF_TEXT_MAX:
+            return Filed(None, "known", is_new=False)
+        if of_kind >= WAITING_OF_KIND_MAX:
+            return Filed(None, "full", is_new=False)
         report = len(self._reports) + 1
         self._reports[report] = ReportRow(
             report,

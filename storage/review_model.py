@@ -6,6 +6,7 @@ from storage.model import RoomId
 
 ReportKind = Literal["person", "automod", "held"]
 ReportState = Literal["open", "claimed", "resolved", "dismissed", "approved", "rejected"]
+FiledState = ReportState | Literal["known", "full"]
 WAITING: Final = frozenset({"open", "claimed"})
 """States of a report that something is still to be done about."""
 EVERYWHERE: Final = RoomId(0)
@@ -14,6 +15,11 @@ RULES_KEPT: Final = 20
 """Versions of a room's rules."""
 WAITING_COUNTED_MAX: Final = 1000
 """Of the reports that wait in a room; there may be more."""
+
+WAITING_OF_TEXT_MAX: Final = 20
+"""Reports of one message with one text that wait; as in migration 0013."""
+WAITING_OF_KIND_MAX: Final = 1000
+"""Reports of one kind that wait in a room; as in migration 0013."""
 
 
 class NewReport(NamedTuple):
@@ -51,13 +57,14 @@ class Filed(NamedTuple):
     """Where something is filed.
 
     Attributes:
-        report: its number.
-        state: what has become of it: one that was brought before is not filed again.
+        report: its number; None: it was not filed.
+        state: what has become of it: one that was brought before is not filed again. `known`: enough reports
+            of this message and text wait. `full`: too much of this kind waits in the room.
         is_new: whether it was filed by this call.
     """
 
-    report: int
-    state: ReportState
+    report: int | None
+    state: FiledState
     is_new: bool
 
 

@@ -29,7 +29,9 @@ class ReviewStore(Protocol):
         """File reports in one transaction, and say of each where it is, in order.
 
         Of a user and message one waits at a time; a held message (by room, author and `cid`) is filed once
-        for all. Whatever is there already stays as it is: the call may be repeated.
+        for all. Whatever is there already stays as it is: the call may be repeated. Of one text of a message
+        `WAITING_OF_TEXT_MAX` wait at most, of a kind in a room `WAITING_OF_KIND_MAX`; the rest is not filed.
+        Where several file at once it may be a few more.
         """
         ...
 

@@ -9,11 +9,13 @@ from storage.model import RoomId, RulesRow
 from storage.review_model import (
     RULES_KEPT,
     WAITING_COUNTED_MAX,
+    WAITING_OF_KIND_MAX,
+    WAITING_OF_TEXT_MAX,
     Filed,
+    FiledState,
     NewReport,
     ReportMove,
     ReportRow,
-    ReportState,
 )
 
 READ_RULES: Final = """
@@ -32,6 +34,7 @@ RETURNING version
 """
 FORGET_RULES: Final = "DELETE FROM automod_rules WHERE room_id = $1 AND version <= $2"
 
+# A trigger (migration 0013) leaves out what is too much.
 # `body` is a copy: what becomes of the message in the log, or of its text, leaves it alone.
 FILE_REPORTS: Final = """
 INSERT INTO reports (
@@ -51,17 +54,33 @@ ORDER BY i
 ON CONFLICT DO NOTHING
 RETURNING id
 """
-FIND_FILED: Final = """
-SELECT coalesce(held.id, waiting.id), coalesce(held.state, waiting.state)
-FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
-    AS report (room_id, seq, reporter, author, cid, i)
+FIND_FILED: Final = f"""
+SELECT coalesce(held.id, waiting.id), coalesce(held.state, waiting.state, CASE
+    WHEN (
+        SELECT count(*) FROM (
+            SELECT FROM reports
+            WHERE room_id = report.room_id AND seq = report.seq AND state IN ('open', 'claimed')
+                AND body IS NOT DISTINCT FROM report.body
+            LIMIT {WAITING_OF_TEXT_MAX}
+        ) AS same
+    ) = {WAITING_OF_TEXT_MAX} THEN 'known'
+    WHEN (
+        SELECT count(*) FROM (
+            SELECT FROM reports
+            WHERE room_id = report.room_id AND kind = report.kind AND state IN ('open', 'claimed')
+            LIMIT {WAITING_OF_KIND_MAX}
+        ) AS alike
+    ) = {WAITING_OF_KIND_MAX} THEN 'full'
+END)
+FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+    WITH ORDINALITY AS report (room_id, seq, reporter, author, cid, kind, body, i)
 LEFT JOIN reports held ON held.room_id = report.room_id AND held.author = report.author
     AND held.cid = report.cid AND held.kind = 'held'
 LEFT JOIN reports waiting ON waiting.room_id = report.room_id AND waiting.seq = report.seq
     AND waiting.reporter = report.reporter AND waiting.state IN ('open', 'claimed')
     AND waiting.seq IS NOT NULL
 ORDER BY report.i
-"""
+"""  # noqa: S608  constants only
 
 _COLUMNS: Final = (
     "id, room_id, room, kind, state, seq, at_ms, changed_at_ms, reporter, reporter_name, author, author_name,"
@@ -140,13 +159,14 @@ async def file_reports(tx: Tx, reports: Sequence[NewReport]) -> Sequence[Filed]:
         Conflict: one that was there was closed in between: to be tried again.
     """
     fresh = set(await tx.fetch_as(int, FILE_REPORTS, *zip(*reports, strict=True)))
-    keys = zip(*[(r.room_id, r.seq, r.reporter, r.author, r.cid) for r in reports], strict=True)
+    keys = [(r.room_id, r.seq, r.reporter, r.author, r.cid, r.kind, r.body) for r in reports]
     filed: list[Filed] = []
-    for report, state in await tx.fetch_as(_found, FIND_FILED, *keys):
-        if report is None or state is None:
+    for report, state in await tx.fetch_as(_found, FIND_FILED, *zip(*keys, strict=True)):
+        if state is None:
             raise Conflict("a report was closed while it was filed again")
         filed.append(Filed(report, state, report in fresh))
-        fresh.discard(report)
+        if report is not None:
+            fresh.discard(report)
     return filed
 
 
@@ -205,7 +225,7 @@ async def count_waiting(tx: Tx, room_ids: Sequence[RoomId]) -> Mapping[RoomId, i
     return dict(await tx.fetch_as(_count, COUNT_WAITING, list(room_ids), WAITING_COUNTED_MAX))
 
 
-def _found(report: int | None, state: ReportState | None) -> tuple[int | None, ReportState | None]:
+def _found(report: int | None, state: FiledState | None) -> tuple[int | None, FiledState | None]:
     return report, state
 
 

@@ -10,7 +10,7 @@ import trio
 from chat.errors import ErrorCode, Refused
 from chat.review_queue import BATCH, CAPACITY, ReviewQueue
 from storage import BadData, Conflict, MemoryStore, Unavailable
-from storage.review_model import NewReport, ReportMove
+from storage.review_model import WAITING_OF_KIND_MAX, NewReport, ReportMove
 from storage.testing import Fault, FaultyStore
 from tests.chat.room_kit import AT_MS, ROOM_ID, no_fault, virtual_time
 
@@ -101,6 +101,20 @@ async def test_an_author_is_told_when_the_message_is_stored() -> None:
             (ErrorCode.FILTERED, 7, 1, "open"),
             (ErrorCode.FILTERED, 8, 1, "rejected"),
         ]
+
+
+@virtual_time
+async def test_what_is_too_much_for_a_rooms_moderators_is_refused() -> None:
+    """A message that is to be held for now, what a rule notes is dropped and counted."""
+    async with running() as desk:
+        await desk.memory.file_reports([held(str(number)) for number in range(WAITING_OF_KIND_MAX)])
+        await desk.memory.file_reports([noted(seq + 1) for seq in range(WAITING_OF_KIND_MAX)])
+        desk.queue.hold(held("a"), desk.author, 7)
+        desk.queue.report(noted(WAITING_OF_KIND_MAX + 1))
+        await trio.sleep(1.0)
+        assert desk.author.told == [(ErrorCode.BUSY, 7, None, None)]
+        assert desk.queue.dropped == 1
+        assert await desk.filed() == 2 * WAITING_OF_KIND_MAX
 
 
 @pytest.mark.parametrize("refusal", [Unavailable("away"), Conflict("closed just now")])

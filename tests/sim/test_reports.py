@@ -6,10 +6,10 @@ import trio
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.tokens import create_token
-from storage import Conflict
+from storage import WAITING_OF_KIND_MAX, WAITING_OF_TEXT_MAX, Conflict, NewReport
 from storage.memory import MemoryStore
 from storage.testing import Fault
-from tests.sim.harness import BEGIN_MS, Sim, SimClient, both, items, open_sim, virtual_time, walk
+from tests.sim.harness import BEGIN_MS, Sim, SimClient, both, items, open_sim, room_id, virtual_time, walk
 
 
 async def a_message(sim: Sim, codec: Codec = MSGPACK) -> tuple[SimClient, SimClient, SimClient]:
@@ -318,6 +318,68 @@ async def test_reports_are_limited_by_rate() -> None:
         assert (refused["code"], refused["retry_after"]) == ("rate_limited", 10.0)
         await trio.sleep(10.0)
         await bob.request("report", room="tea", seq=1, reason="spam")
+
+
+@virtual_time
+async def test_a_new_guest_for_every_report_files_no_more_of_them() -> None:
+    """Guests from one address share its rate; those of another, and of loopback, have their own."""
+    async with open_sim(Config(guests="on", report_per_s=0.1, report_burst=2)) as sim:
+        await a_message(sim)
+
+        async def guest(peer: str) -> SimClient:
+            client = await sim.open(peer=peer)
+            await client.hello("guest")
+            return client
+
+        for _ in range(2):
+            await (await guest("203.0.113.9")).request("report", room="tea", seq=1, reason="spam")
+        refused = await (await guest("203.0.113.9")).refused("report", room="tea", seq=1, reason="spam")
+        assert (refused["code"], refused["retry_after"]) == ("rate_limited", 10.0)
+        for peer in ("203.0.113.10", "127.0.0.1", "127.0.0.1"):
+            other = await guest(peer)
+            for _ in range(2):
+                await other.request("report", room="tea", seq=1, reason="spam")
+
+
+async def crowd(sim: Sim, *seqs: int, body: str | None = "spam") -> None:
+    """Have others report messages, each by somebody else."""
+    room = await room_id(sim.store, "tea")
+    await sim.store.file_reports(
+        [
+            NewReport(
+                *(room, "tea", "person", seq, f"u_{number}", "x", "u_y", "y", "spam", None, BEGIN_MS),
+                body=body,
+            )
+            for number, seq in enumerate(seqs)
+        ]
+    )
+
+
+@virtual_time
+async def test_one_report_more_of_a_message_says_nothing_new() -> None:
+    """Who brings it hears that it is known, and not as whose; in another text it is new."""
+    async with open_sim() as sim:
+        ann, bob, eve = await a_message(sim)
+        await crowd(sim, *[1] * WAITING_OF_TEXT_MAX)
+        answer = await bob.request("report", room="tea", seq=1, reason="spam")
+        assert answer == {"t": "ok", "id": answer["id"], "state": "known"}
+        assert not ann.heard("reports")
+        assert items(await bob.request("reports", mine=True)) == []
+        await eve.request("edit", room="tea", seq=1, body="worse")
+        assert (await bob.request("report", room="tea", seq=1, reason="worse"))["state"] == "open"
+
+
+@virtual_time
+async def test_moderators_have_a_bounded_number_of_reports() -> None:
+    """Above it people are told to come again, until something was looked at."""
+    async with open_sim() as sim:
+        ann, bob, _ = await a_message(sim)
+        await crowd(sim, *range(2, WAITING_OF_KIND_MAX + 2))
+        refused = await bob.refused("report", room="tea", seq=1, reason="spam")
+        assert (refused["code"], refused["retry_after"]) == ("busy", 60.0)
+        assert "too much to look at" in str(refused["message"])
+        await ann.request("resolve", report=1, action="dismiss")
+        assert (await bob.request("report", room="tea", seq=1, reason="spam"))["state"] == "open"
 
 
 @virtual_time

@@ -5,7 +5,10 @@ import pytest
 from storage import (
     EVERYWHERE,
     RULES_KEPT,
+    WAITING_OF_KIND_MAX,
+    WAITING_OF_TEXT_MAX,
     Conflict,
+    Filed,
     NewReport,
     ReportMove,
     ReportRow,
@@ -123,14 +126,50 @@ class ReportContract:
 
         (again,) = await store.file_reports([report(1, reason="other")])
         assert (again.report, again.state, again.is_new) == (first.report, "open", False)
-        await store.move_report(move("dismissed", report=first.report))
+        await store.move_report(move("dismissed", report=1))
         (fresh,) = await store.file_reports([report(1)])
+        assert fresh.is_new
+
+    async def test_so_many_reports_of_a_message_wait(self, store: Store) -> None:
+        """Those after them are known already, but for those there are; not of another text or message."""
+        crowd = [report(1, f"u_{number}", body="bad") for number in range(WAITING_OF_TEXT_MAX + 1)]
+
+        *filed, left_out = await store.file_reports(crowd)
+
+        assert all(one.is_new for one in filed)
+        assert left_out == Filed(None, "known", is_new=False)
+        assert await store.file_reports([crowd[-1], crowd[0]]) == [
+            Filed(None, "known", is_new=False),
+            Filed(1, "open", is_new=False),
+        ]
+        others = [report(1, "u_x", body="worse"), report(1, "u_y"), report(2, "u_x", body="bad")]
+        others.append(report(1, "u_x", body="bad", room=RoomId(2)))
+        assert all(one.is_new for one in await store.file_reports(others))
+        await store.move_report(move("resolved", report=3))
+        assert [one.is_new for one in await store.file_reports(crowd[-1:])] == [True]
+
+    async def test_so_much_of_a_kind_waits_in_a_room(self, store: Store) -> None:
+        """Beyond it nothing is filed, also within one call; of other kinds and in other rooms there is."""
+        many = [held(f"c{number}") for number in range(WAITING_OF_KIND_MAX + 1)]
+
+        *filed, left_out = await store.file_reports(many)
+
+        assert all(one.is_new for one in filed)
+        assert left_out == Filed(None, "full", is_new=False)
+        again, other, elsewhere = await store.file_reports(
+            [many[0], report(1), many[-1]._replace(room_id=RoomId(2))]
+        )
+        assert again == Filed(1, "open", is_new=False)
+        assert other.is_new
+        assert elsewhere.is_new
+        await store.move_report(move("rejected", report=1))
+        (fresh,) = await store.file_reports(many[-1:])
         assert fresh.is_new
 
     async def test_a_held_message_is_held_once_for_all(self, store: Store) -> None:
         """Sent again it is where it was, decided or not; another author's cid is another message."""
         (first,) = await store.file_reports([held("c")])
-        await store.move_report(move("rejected", report=first.report))
+        await store.move_report(move("rejected", report=1))
 
         again, other = await store.file_reports([held("c"), held("c", author="u_eve")])
 

@@ -103,6 +103,14 @@ EDITS_OF = """
 SELECT seq FROM log WHERE room_id = $1 AND kind = 'edit' AND edit_of(data) = ANY ($2::int8[]) AND seq < $3
 """
 """As the triggers of migration 0012 do, for one message and for many."""
+WAITING_OF_TEXT = """
+SELECT FROM reports
+WHERE room_id = $1 AND seq = $2 AND state IN ('open', 'claimed') AND body IS NOT DISTINCT FROM $3 LIMIT 20
+"""
+WAITING_OF_KIND = """
+SELECT FROM reports WHERE room_id = $1 AND kind = $2 AND state IN ('open', 'claimed') LIMIT 1000
+"""
+"""As the trigger of migration 0013 does."""
 DELETE_MENTIONS = "DELETE FROM mentions WHERE room_id = $1 AND seq = $2"
 """As the trigger of migration 0007 does."""
 ONE, TWO = "{1}", "{1,2}"
@@ -136,7 +144,12 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "reviews.read_rules": (reviews.READ_RULES, ["5"]),
     "reviews.write_rules": (reviews.WRITE_RULES, ["5", "1", "0", "u_1", "", "[]"]),
     "reviews.forget_rules": (reviews.FORGET_RULES, ["5", "3"]),
-    "reviews.find_filed": (reviews.FIND_FILED, [TWO, TWO, "{u_5,u_6}", "{u_1,u_1}", "{c5,c6}"]),
+    "reviews.find_filed": (
+        reviews.FIND_FILED,
+        [TWO, TWO, "{u_5,u_6}", "{u_1,u_1}", "{c5,c6}", "{person,person}", "{x,y}"],
+    ),
+    "reviews.waiting_of_text": (WAITING_OF_TEXT, ["5", "100", "x"]),
+    "reviews.waiting_of_kind": (WAITING_OF_KIND, ["5", "person"]),
     "reviews.find": (reviews.FIND_REPORT, ["5"]),
     "reviews.all_of_room": (reviews.ALL_OF_ROOM, ["5", "100", "50", "u_5"]),
     "reviews.waiting_of_room": (reviews.WAITING_OF_ROOM, ["5", "100", "50", "u_5"]),
