@@ -171,7 +171,7 @@ class ReportDesk:
             raise Refused(ErrorCode.BAD_REQUEST, text, field="action")
         closed = _CLOSING.get(request.action)
         if closed is not None:
-            moved = await self._close(session, request, closed)
+            moved = await self._close(session, request, row, closed)
         elif request.action == "release":
             # Whoever ranks above moderators takes a report from one who has gone.
             moved = await self._move(session, request, "open", forced=rank >= Rank.OWNER)
@@ -181,21 +181,35 @@ class ReportDesk:
         self._tell_sides(moved)
         await self._tell_staff(moved.room, moved.room_id)
 
-    async def _close(self, session: Session, request: Resolve, state: ReportState) -> ReportRow:
+    async def _close(
+        self, session: Session, request: Resolve, row: ReportRow, state: ReportState
+    ) -> ReportRow:
         """Claim a report, so that nobody else decides meanwhile; do and note what is decided; then close it.
 
         Args:
             session: who decides.
             request: what.
+            row: the report as it was found.
             state: that it is to have.
 
         Raises:
             Refused: somebody else has it; or the room does not take the message, or the audit the closing:
-                then it stays claimed.
+                then it stays claimed if that may work later, and otherwise is as it was.
         """
         claimed = await self._move(session, request, "claimed")
-        seq = await self._let_in(session, claimed) if state == "approved" else None
-        await self._note(session, request, claimed, state)
+        seq: int | None = None
+        refusal: Refused | None = None
+        try:
+            if state == "approved":
+                seq = await self._let_in(session, claimed)
+            await self._note(session, request, claimed, state)
+        except Refused as refused:
+            refusal = refused
+        if refusal is not None:
+            # What is in the log, or may yet be, is nobody's to reject; what was claimed before stays so.
+            if row.state == "open" and seq is None and not refusal.code.temporary:
+                await self._try_move(session, request, "open")
+            raise refusal
         return await self._move(session, request, state, seq=seq)
 
     async def _let_in(self, session: Session, held: ReportRow) -> int | None:
@@ -233,6 +247,33 @@ class ReportDesk:
         forced: bool = False,
         seq: int | None = None,
     ) -> ReportRow:
+        """Give the report its next state.
+
+        Raises:
+            Refused: `conflict`: it may not have it.
+        """
+        moved = await self._try_move(session, request, to, forced=forced, seq=seq)
+        if moved is not None:
+            return moved
+        row = await self._services.store.find_report(request.report)
+        if row is None:
+            raise _no_report()
+        who = "nobody has it" if row.holder is None else f"by {row.holder_name}"
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"the report is {row.state}, {who}",
+            current={"state": row.state, "holder": row.holder, "name": row.holder_name},
+        )
+
+    async def _try_move(
+        self,
+        session: Session,
+        request: Resolve,
+        to: ReportState,
+        *,
+        forced: bool = False,
+        seq: int | None = None,
+    ) -> ReportRow | None:
         services = self._services
         closes = to not in WAITING
         move = ReportMove(
@@ -246,18 +287,7 @@ class ReportDesk:
             audit=request.audit if closes else None,
             seq=seq,
         )
-        moved = await services.store.move_report(move)
-        if moved is not None:
-            return moved
-        row = await services.store.find_report(request.report)
-        if row is None:
-            raise _no_report()
-        who = "nobody has it" if row.holder is None else f"by {row.holder_name}"
-        raise Refused(
-            ErrorCode.CONFLICT,
-            f"the report is {row.state}, {who}",
-            current={"state": row.state, "holder": row.holder, "name": row.holder_name},
-        )
+        return await services.store.move_report(move)
 
     # -- telling ---------------------------------------------------------------------------------------
 

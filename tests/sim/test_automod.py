@@ -317,13 +317,46 @@ async def test_a_held_message_is_dropped() -> None:
 
 @virtual_time
 async def test_a_held_message_of_somebody_who_was_banned_stays_out() -> None:
-    """The room's refusal is told to the moderator, who still has it and may drop it."""
+    """The room's refusal is told to the moderator, who may drop it."""
     async with open_sim() as sim:
         ann, bob = await tea(sim, {**NO_LINKS, "action": "hold"})
         await say(bob, "1", "see evil.com")
         await ann.request("mod", room="tea", action="ban", target=bob.user_id)
         assert (await ann.refused("resolve", report=1, action="approve"))["code"] == "banned"
         assert (await ann.request("resolve", report=1, action="reject"))["state"] == "rejected"
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+@virtual_time
+async def test_what_a_room_refuses_for_good_is_nobodys(claimed: bool) -> None:
+    """Approving in an archived room leaves it to the others; what was claimed before stays so."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim, {**NO_LINKS, "action": "hold"})
+        await say(bob, "1", "see good.com")
+        await ann.request("mod", room="tea", action="archive")
+        if claimed:
+            await ann.request("resolve", report=1, action="claim")
+        assert (await ann.refused("resolve", report=1, action="approve"))["code"] == "locked"
+        (item,) = items(await ann.request("reports", room="tea"))
+        assert (item["state"], item.get("holder")) == (
+            ("claimed", ann.user_id) if claimed else ("open", None)
+        )
+        await ann.request("mod", room="tea", action="unarchive")
+        assert (await ann.request("resolve", report=1, action="approve"))["state"] == "approved"
+
+
+@virtual_time
+async def test_what_a_room_may_yet_take_stays_claimed() -> None:
+    """Nobody rejects what may be in the log a moment later."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim, {**NO_LINKS, "action": "hold"})
+        await say(bob, "1", "see good.com")
+        sim.faults["append"] = Fault(before_s=20.0)
+        assert (await ann.refused("resolve", report=1, action="approve"))["temporary"] is True
+        sim.faults.clear()
+        (item,) = items(await ann.request("reports", room="tea"))
+        assert (item["state"], item["holder"]) == ("claimed", ann.user_id)
+        assert (await ann.request("resolve", report=1, action="approve"))["state"] == "approved"
 
 
 @virtual_time
