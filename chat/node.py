@@ -43,6 +43,7 @@ from chat.pressure_state import Measures
 from chat.rate_limit import KeyedBuckets
 from chat.read_pointers import ReadPointers
 from chat.receipts import Receipts
+from chat.report_copies import ReportCopies
 from chat.retention import Retention
 from chat.review_access import ReviewServices
 from chat.review_queue import ReviewQueue, staff_teller
@@ -268,6 +269,12 @@ class Node:
             every_s=config.retention_every_s,
             counts=self.metrics.counts,
         )
+        report_copies = ReportCopies(
+            self.store,
+            pressure=lambda: self.governor.level,
+            now_ms=self._now_ms,
+            every_s=config.retention_every_s,
+        )
         heartbeat = Heartbeat(
             lambda: self.sessions,
             HeartbeatTimes(
@@ -311,6 +318,7 @@ class Node:
                 ChildSpec(id="search-index", start=self.indexer.run),
                 ChildSpec(id="reviews", start=self.reviews.run),
                 ChildSpec(id="retention", start=retention.run),
+                ChildSpec(id="report-copies", start=report_copies.run),
                 ChildSpec(id="memberships", start=self.memberships.run),
                 ChildSpec(id="tokens", start=authenticator.run),
                 ChildSpec(id="strangers", start=authenticator.strangers.run),

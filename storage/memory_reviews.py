@@ -152,6 +152,18 @@ class MemoryReviews(MemoryAccounts):
         )
         return moved
 
+    async def erase_copies(self, *, before_ms: int, limit: int) -> int:
+        """See `ReviewStore.erase_copies`."""
+        await trio.lowlevel.checkpoint()
+        old = [
+            row
+            for row in self._reports.values()
+            if row.at_ms < before_ms and row.state in WAITING and row.kind != "held" and row.body is not None
+        ]
+        oldest = sorted(old, key=lambda row: row.at_ms)[:limit]
+        self._reports.update((row.report, row._replace(body=None)) for row in oldest)
+        return len(oldest)
+
     async def count_waiting(self, room_ids: Sequence[RoomId]) -> Mapping[RoomId, int]:
         """See `ReviewStore.count_waiting`."""
         await trio.lowlevel.checkpoint()

@@ -55,6 +55,10 @@ class PostgresReviews(PostgresAccounts):
         """See `ReviewStore.move_report`."""
         return await self._database.read(reviews.move_report, move, timeout_s=self._write_s)
 
+    async def erase_copies(self, *, before_ms: int, limit: int) -> int:
+        """See `ReviewStore.erase_copies`."""
+        return await self._database.read(reviews.erase_copies, before_ms, limit, timeout_s=self._write_s)
+
     async def count_waiting(self, room_ids: Sequence[RoomId]) -> Mapping[RoomId, int]:
         """See `ReviewStore.count_waiting`."""
         return await self._database.read(reviews.count_waiting, room_ids, timeout_s=self._read_s)

@@ -70,8 +70,19 @@ class ReviewStore(Protocol):
 
         An open one is claimed, or closed; one that is claimed is given back or closed by whoever has claimed
         it, and may be claimed by the same again. `forced` passes over whoever has claimed it. Of a closed one
-        nothing changes any more. The copy of the message's text is erased when it is closed, and by nothing
-        else.
+        nothing changes any more. The copy of the message's text is erased when it is closed, or by
+        `erase_copies`.
+        """
+        ...
+
+    async def erase_copies(self, *, before_ms: int, limit: int) -> int:
+        """Erase the copies of texts in reports that wait and were filed before a time; how many there were.
+
+        A held message keeps its text: it is no copy.
+
+        Args:
+            before_ms: milliseconds since 1970 UTC.
+            limit: at most so many, the oldest; there may be more.
         """
         ...
 

@@ -126,6 +126,16 @@ WHERE id = $1 AND (state = 'open' AND $2 <> 'open' OR state = 'claimed' AND ($6 
 RETURNING {_COLUMNS}
 """  # noqa: S608  constants only
 
+# A held message's text is no copy: there is no other.
+ERASE_COPIES: Final = """
+UPDATE reports SET body = NULL WHERE id = ANY (ARRAY(
+    SELECT id FROM reports
+    WHERE at_ms < $1 AND state IN ('open', 'claimed') AND kind <> 'held' AND body IS NOT NULL
+    ORDER BY at_ms LIMIT $2
+))
+RETURNING id
+"""
+
 COUNT_WAITING: Final = """
 SELECT room.id, (
     SELECT count(*) FROM (
@@ -218,6 +228,11 @@ async def move_report(tx: Tx, move: ReportMove) -> ReportRow | None:
         move.audit,
         move.seq,
     )
+
+
+async def erase_copies(tx: Tx, before_ms: int, limit: int) -> int:
+    """Erase some of the copies of texts that are too old; how many."""
+    return len(await tx.fetch_as(int, ERASE_COPIES, before_ms, limit))
 
 
 async def count_waiting(tx: Tx, room_ids: Sequence[RoomId]) -> Mapping[RoomId, int]:

@@ -344,6 +344,12 @@ class FaultyStore:
         """See `Store.move_report`."""
         return await self._call("move_report", lambda: self.store.move_report(move))
 
+    async def erase_copies(self, *, before_ms: int, limit: int) -> int:
+        """See `Store.erase_copies`."""
+        return await self._call(
+            "erase_copies", lambda: self.store.erase_copies(before_ms=before_ms, limit=limit)
+        )
+
     async def count_waiting(self, room_ids: Sequence[RoomId]) -> Mapping[RoomId, int]:
         """See `Store.count_waiting`."""
         return await self._call("count_waiting", lambda: self.store.count_waiting(room_ids))

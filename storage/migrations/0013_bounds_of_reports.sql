@@ -4,6 +4,10 @@
 
 CREATE INDEX reports_waiting_of_kind ON reports (room_id, kind) WHERE state IN ('open', 'claimed');
 
+-- Copies of texts that grow old while nobody closes their reports.
+CREATE INDEX reports_copies ON reports (at_ms)
+WHERE state IN ('open', 'claimed') AND kind <> 'held' AND body IS NOT NULL;
+
 -- For each row, also of those that one statement files: it sees the rows before it. What is too much is left out. Two
 -- statements at once do not see each other, and may file a few more. The numbers: storage/review_model.py.
 CREATE FUNCTION reports_bound() RETURNS trigger LANGUAGE plpgsql AS $$

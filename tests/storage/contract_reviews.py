@@ -315,6 +315,25 @@ class ReportContract:
         (other,) = await store.list_reports(room_id=LOBBY, waiting=True, after=0, limit=9)
         assert other.body == "worse"
 
+    async def test_copies_of_texts_grow_old(self, store: Store) -> None:
+        """The oldest are erased first, so many at a time; not what is held, nor what is closed or younger."""
+        await store.file_reports([report(seq, body="bad") for seq in (3, 1, 2, 4, 9)])
+        await store.file_reports([held("c"), report(5)])
+        await store.move_report(move("claimed", report=2))
+        await store.move_report(move("resolved", report=4))
+
+        async def texts() -> list[str | None]:
+            rows = await store.list_reports(room_id=LOBBY, waiting=True, after=0, limit=9)
+            return [row.body for row in rows]
+
+        erased = [await store.erase_copies(before_ms=AT_MS + 9, limit=2) for _ in range(3)]
+
+        assert erased == [2, 1, 0]
+        assert await texts() == [None, None, None, "bad", "buy now", None]
+        row = await store.find_report(2)
+        assert row is not None
+        assert (row.state, row.changed_at_ms, row.holder) == ("claimed", AT_MS + 99, "u_mod")
+
     @pytest.mark.parametrize(("kind", "data"), [("delete", '{"of":1}'), ("purge", '{"seqs":[1]}')])
     async def test_a_copy_outlives_the_text_in_the_log(self, store: Store, kind: str, data: str) -> None:
         """While the report waits a deletion and a purge leave it alone: it is evidence."""

@@ -158,6 +158,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "reviews.all_of_reporter": (reviews.ALL_OF_REPORTER, ["u_5", "100", "50"]),
     "reviews.waiting_of_reporter": (reviews.WAITING_OF_REPORTER, ["u_5", "100", "50"]),
     "reviews.move": (reviews.MOVE, ["5", "claimed", "u_1", "", "0", "f", "x", "y", "9"]),
+    "reviews.erase_copies": (reviews.ERASE_COPIES, ["5", "50"]),
     "reviews.count_waiting": (reviews.COUNT_WAITING, [TWO, "1000"]),
     "rooms.find": (rooms.FIND_ROOM, ["room000100"]),
     "rooms.list": (rooms.LIST_ROOMS, ["room000100", "50"]),
