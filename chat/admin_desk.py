@@ -22,6 +22,7 @@ from chat.people import People
 from chat.protocol import (
     SERVER_ROOM,
     AdminRequest,
+    Assign,
     Audit,
     Busiest,
     Disconnect,
@@ -42,7 +43,7 @@ from chat.room_rules import Person, Rank, rank_of
 from chat.session import Session
 from chat.session_requests import actor_of, oversees
 from chat.stand_in import StandIn
-from chat.tokens import new_user
+from chat.tokens import ADMIN_ROLE, new_user
 from storage import Conflict, Store, TokenInfo
 from storage.model import AuditKey, AuditRow, SanctionRow
 
@@ -76,6 +77,7 @@ class AdminServices:
         now_ms: milliseconds since 1970 UTC.
         random_bytes: unpredictable bytes, as many as asked for (`os.urandom`).
         on_revoked: called when tokens were revoked here.
+        on_changed: called with a user who has another role now.
         loads: of the busiest rooms in memory here, at most as many as asked for.
         sessions: how many there are here.
         drain: end this server in order, soon.
@@ -88,6 +90,7 @@ class AdminServices:
     now_ms: Callable[[], int]
     random_bytes: Callable[[int], bytes]
     on_revoked: Callable[[], None]
+    on_changed: Callable[[str], None]
     loads: Callable[[int], Sequence[RoomLoad]]
     sessions: Callable[[], int]
     drain: Callable[[], None]
@@ -128,6 +131,8 @@ class AdminDesk:
                 await self._enroll(session, request)
             case Reset():
                 await self._reset(session, request)
+            case Assign():
+                await self._assign(session, request)
             case Busiest():
                 _require(session, Rank.SERVER_MODERATOR)
                 loads = self._services.loads(request.limit)
@@ -266,27 +271,59 @@ class AdminDesk:
         _require(session, Rank.SERVER_ADMIN)
         check_no_nul(request.id, reason=request.reason)
         services = self._services
-        row = (await services.store.find_users([request.user])).get(request.user)
-        if row is None:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no registered user {request.user}", field="user")
-        person = Person(row.user_id, row.name, row.role)
+        person = await self._find_registered(request.user)
         _require_above(session, person)
         if request.dry_run:
-            tokens = await services.store.list_tokens(row.user_id, limit=TOKENS_MAX)
+            tokens = await services.store.list_tokens(person.user_id, limit=TOKENS_MAX)
             now_ms = services.now_ms()
             session.reply(ok(request.id, affected=sum(_is_good(token, now_ms) for token in tokens)))
             return
         password, encoded = await self._new_password()
         audit = await _note(session, Act(request.id, "reset", person, reason=request.reason))
         try:
-            await services.store.set_password(row.user_id, name_key(row.name), encoded)
+            await services.store.set_password(person.user_id, name_key(person.name), encoded)
         except Conflict:
-            raise _taken(row.name) from None
+            raise _taken(person.name) from None
         # Afterwards: what was given for the old password in between goes with the rest.
-        revoked = await services.store.revoke_user(row.user_id, at_ms=services.now_ms())
+        revoked = await services.store.revoke_user(person.user_id, at_ms=services.now_ms())
         services.on_revoked()
-        _log.info("admin.reset", by=session.user_id, user=row.user_id, tokens=revoked)
+        _log.info("admin.reset", by=session.user_id, user=person.user_id, tokens=revoked)
         session.reply(ok(request.id, affected=revoked, password=password, **audit))
+
+    async def _assign(self, session: Session, request: Assign) -> None:
+        """Store a role, then end the sessions that began with another; who asks hears the answer first."""
+        _require(session, Rank.SERVER_ADMIN)
+        check_no_nul(request.id, reason=request.reason)
+        services = self._services
+        person = await self._find_registered(request.user)
+        _require_above(session, person)
+        told: Envelope = {"was": person.server_role, "role": request.role}
+        if person.server_role == request.role:
+            session.reply(ok(request.id, **told, affected=0))
+            return
+        if person.server_role == ADMIN_ROLE:
+            # Admins come first: two of the staff say whether there is another.
+            staff = await services.store.list_staff(limit=2)
+            if all(row.user_id == person.user_id for row in staff if row.role == ADMIN_ROLE):
+                raise _last_admin()
+        if request.dry_run:
+            affected = len(services.sessions_of(person.user_id))
+            session.reply(ok(request.id, **told, affected=affected))
+            return
+        act = Act(request.id, "assign", person, role=request.role, reason=request.reason)
+        audit = await _note(session, act)
+        try:
+            is_stored = await services.store.set_role(person.user_id, request.role)
+        except Conflict:
+            raise _last_admin() from None
+        if not is_stored:
+            raise _not_registered(person.user_id)
+        services.on_changed(person.user_id)
+        ending = services.sessions_of(person.user_id)
+        _log.info("admin.assigned", by=session.user_id, user=person.user_id, role=request.role)
+        session.reply(ok(request.id, **told, affected=len(ending), **audit))
+        for each in list(ending):
+            each.end(CloseCode.DISCONNECTED, f"your role is {request.role} now", RETRY_S)
 
     async def _drain(self, session: Session, request: Drain) -> None:
         _require(session, Rank.SERVER_ADMIN)
@@ -306,6 +343,13 @@ class AdminDesk:
         if person is None:
             raise Refused(ErrorCode.NOT_FOUND, f"nobody here knows a user {user_id}", field="user")
         return person
+
+    async def _find_registered(self, user_id: str) -> Person:
+        """A user as the accounts know him, whatever the sessions say that are here."""
+        row = (await self._services.store.find_users([user_id])).get(user_id)
+        if row is None:
+            raise _not_registered(user_id)
+        return Person(row.user_id, row.name, row.role)
 
     async def _new_password(self) -> tuple[str, str]:
         """A password that nobody chose, and its hash."""
@@ -358,6 +402,14 @@ def _require_above(session: Session, target: Person) -> None:
 
 def _taken(name: str) -> Refused:
     return Refused(ErrorCode.CONFLICT, f"somebody is called {name} already", field="name")
+
+
+def _not_registered(user_id: str) -> Refused:
+    return Refused(ErrorCode.NOT_FOUND, f"there is no registered user {user_id}", field="user")
+
+
+def _last_admin() -> Refused:
+    return Refused(ErrorCode.FORBIDDEN, "the server would be without an admin", field="user")
 
 
 def _is_good(token: TokenInfo, now_ms: int) -> bool:

@@ -18,7 +18,7 @@ from chat.names import display_name, name_key
 from chat.offline import open_database_of
 from chat.open_store import describe_database, wall_clock_ms
 from chat.passwords import Passwords, new_password
-from chat.tokens import create_token, is_token, new_user, token_hash
+from chat.tokens import ROLES, create_token, is_token, new_user, token_hash
 from storage import Conflict, PostgresStore, TokenInfo, UserRow, migrate
 
 _DAY_MS: Final = 86_400_000
@@ -162,6 +162,35 @@ def user_password(name: UserName, /, *, options: DatabaseOptions | None = None) 
         _tell_revoked(await store.revoke_user(user.user_id, at_ms=wall_clock_ms()), user)
 
     return _with_store(options, run, config)
+
+
+@user_app.command(name="role")
+def user_role(
+    name: UserName,
+    role: Annotated[UserRole, Parameter(help="What the user may do.")],
+    /,
+    *,
+    options: DatabaseOptions | None = None,
+) -> int:
+    """Give a user another role. One that is lower revokes the user's tokens: no session keeps the higher."""
+
+    async def run(store: PostgresStore, _config: Config) -> None:
+        user = await _find(store, name)
+        if user.role == role:
+            print(f"it is so already: {_described(user)}")
+            return
+        try:
+            await store.set_role(user.user_id, role)
+        except Conflict as error:
+            text = f"{user.name} is the only admin: make somebody else one first"
+            raise Refused(ErrorCode.FORBIDDEN, text) from error
+        changed = user._replace(role=role)
+        print(f"{_described(changed)}, no more {user.role}")
+        if ROLES.index(role) < ROLES.index(user.role):
+            # Afterwards: a session that begins in between has the new role.
+            _tell_revoked(await store.revoke_user(user.user_id, at_ms=wall_clock_ms()), changed)
+
+    return _with_store(options, run)
 
 
 def _with_store(

@@ -380,6 +380,7 @@ class Node:
                     now_ms=self._now_ms,
                     random_bytes=self._random_bytes,
                     on_revoked=self.revocations.look_soon,
+                    on_changed=self.revocations.note_change,
                     loads=partial(busiest, self.rooms.group, self.topics),
                     sessions=lambda: len(self._sessions),
                     drain=self.drain_asked.set,

@@ -5,7 +5,7 @@ map built here, so that field names stand in one file.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -405,6 +405,15 @@ class Reset(Request, frozen=True, tag="reset"):
     dry_run: bool = False
 
 
+class Assign(Request, frozen=True, tag="assign"):
+    """Give a registered user another role on the server."""
+
+    user: UserId
+    role: Literal["user", "moderator", "admin"]
+    reason: Reason | None = None
+    dry_run: bool = False
+
+
 class Busiest(Request, frozen=True, tag="busiest"):
     """The rooms in memory here for which messages wait longest, then those that most receive."""
 
@@ -418,7 +427,7 @@ class Drain(Request, frozen=True, tag="drain"):
     dry_run: bool = False
 
 
-AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Busiest | Drain
+AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Assign | Busiest | Drain
 """What the server's people ask; `audit` of a room its own moderators, too."""
 
 
@@ -503,51 +512,7 @@ AnyRequest = (
 )
 
 REQUEST_TYPES: Final[Mapping[str, type[AnyRequest]]] = {
-    str(cls.__struct_config__.tag): cls
-    for cls in (
-        Hello,
-        Ping,
-        Join,
-        Subscribe,
-        Unsubscribe,
-        Leave,
-        Send,
-        Edit,
-        Delete,
-        React,
-        Pin,
-        SetState,
-        GetState,
-        Reactions,
-        Pins,
-        History,
-        Search,
-        Rooms,
-        Room,
-        Members,
-        Presence,
-        Watch,
-        Unwatch,
-        Typing,
-        Read,
-        Create,
-        Update,
-        Invite,
-        Mod,
-        Audit,
-        Users,
-        User,
-        Sessions,
-        Disconnect,
-        Enroll,
-        Reset,
-        Busiest,
-        Drain,
-        Automod,
-        Report,
-        Reports,
-        Resolve,
-    )
+    str(cls.__struct_config__.tag): cls for cls in get_args(AnyRequest)
 }
 """Every request that this server knows, by its `t`."""
 

@@ -36,7 +36,7 @@ class Revocations:
         retry_after_s: when clients may come back whose tokens are an outside issuer's.
 
     Attributes:
-        seen: how many revocations were seen.
+        seen: how many revocations were seen, and accounts that were changed here.
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class Revocations:
     def look_soon(self) -> None:
         """Look at once: something was revoked here."""
         self._wanted.set()
+
+    def note_change(self, user_id: str) -> None:
+        """A user has another role, which is stored: who is being checked meanwhile is checked again."""
+        self._forget_user(user_id)
+        self.seen += 1
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Look until cancelled; started when it is known what was revoked before.

@@ -19,6 +19,8 @@ from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
 from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
+ServerAct = Literal["enroll", "reset", "assign", "disconnect", "drain", "report"]
+
 
 class Act(NamedTuple):
     """What is done to an account, to the server, or about a report: for the audit of `SERVER_ROOM`.
@@ -29,13 +31,13 @@ class Act(NamedTuple):
         id: of the request that it is done for.
         user: whose account, or sessions; None: nobody's.
         session: the one session that it is about.
-        role: of a new account.
+        role: of a new account, or which an account has from then on.
         report: the number of the one that is closed; `user` is then whose message it is about.
         state: that it is closed with.
     """
 
     id: int
-    action: Literal["enroll", "reset", "disconnect", "drain", "report"]
+    action: ServerAct
     user: Person | None = None
     session: str | None = None
     role: str | None = None
@@ -126,7 +128,7 @@ class AnnounceEvent(Struct, frozen=True, kw_only=True):
 class ActEvent(Struct, frozen=True, kw_only=True):
     """Something was done to an account, to the server, or about a report; in the server's own room only."""
 
-    action: Literal["enroll", "reset", "disconnect", "drain", "report"]
+    action: ServerAct
     user: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
     role: str | UnsetType = UNSET

@@ -24,6 +24,7 @@ from chat.names import is_room_name
 from chat.people import People
 from chat.protocol import (
     AnyRequest,
+    Assign,
     Audit,
     Automod,
     Busiest,
@@ -205,6 +206,7 @@ class SessionDesk:
                 | Disconnect()
                 | Enroll()
                 | Reset()
+                | Assign()
                 | Busiest()
                 | Drain()
             ):

@@ -12,6 +12,7 @@ from chat.json_value import encode_value
 from chat.people import person_of
 from chat.protocol import (
     AnyRequest,
+    Assign,
     Audit,
     Automod,
     Busiest,
@@ -137,6 +138,7 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             | Disconnect()
             | Enroll()
             | Reset()
+            | Assign()
             | Busiest()
             | Drain()
             | Automod()

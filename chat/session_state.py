@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from chat.errors import ErrorCode, Refused
 from chat.protocol import (
     AnyRequest,
+    Assign,
     Audit,
     Automod,
     Busiest,
@@ -210,6 +211,7 @@ class SessionState:
                 | Disconnect()
                 | Enroll()
                 | Reset()
+                | Assign()
                 | Busiest()
                 | Drain()
                 | Automod()

@@ -16,8 +16,9 @@ from storage import NewUser, Store, UserRow
 
 TOKEN_PREFIX: Final = "pt_"  # noqa: S105  a prefix, so that leaked tokens can be found by their looks
 USER_ROLE: Final = "user"
-ROLES: Final = (USER_ROLE, "moderator", "admin")
-"""What a registered user may be, on the whole server; a room has roles of its own."""
+ADMIN_ROLE: Final = "admin"
+ROLES: Final = (USER_ROLE, "moderator", ADMIN_ROLE)
+"""What a registered user may be, on the whole server, the lowest first; a room has roles of its own."""
 
 _TOKEN_BYTES: Final = 32
 _ID_BYTES: Final = 16

@@ -69,6 +69,14 @@ class AccountStore(Protocol):
         """
         ...
 
+    async def set_role(self, user_id: str, role: str) -> bool:
+        """Give a user another role on the server; False when there is no such user.
+
+        Raises:
+            Conflict: the user is the only admin, and would be none any more.
+        """
+        ...
+
     async def create_token(
         self,
         user_id: str,

@@ -41,6 +41,8 @@ FIND_ACCOUNT: Final = "SELECT id, name, role, created_at_ms, password FROM users
 SET_PASSWORD: Final = """
 UPDATE users SET password = $3, name_key = $2 WHERE id = $1 AND ($4::text IS NULL OR password = $4)
 """  # noqa: S105  a statement, not a secret
+LOCK_ADMINS: Final = "SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE"
+SET_ROLE: Final = "UPDATE users SET role = $2 WHERE id = $1"
 INSERT_TOKEN: Final = """
 INSERT INTO tokens (hash, user_id, created_at_ms, expires_at_ms)
 SELECT $1, id, $3, $4 FROM users WHERE id = $2 AND ($5::text IS NULL OR password = $5) FOR SHARE
@@ -149,6 +151,19 @@ async def find_account(tx: Tx, name_key: str) -> Account | None:
 async def set_password(tx: Tx, user_id: str, name_key: str, password: str, replaces: str | None) -> bool:
     """Keep another password's hash; False when it is not `replaces` that it would replace."""
     return await tx.execute(SET_PASSWORD, user_id, name_key, password, replaces) == "UPDATE 1"
+
+
+async def set_role(tx: Tx, user_id: str, role: str) -> bool:
+    """Give a user another role; False: there is no such user. In a transaction.
+
+    The lock has two admins who would both be none any more follow each other.
+
+    Raises:
+        Conflict: the user is the only admin, and would be none any more.
+    """
+    if role != "admin" and await tx.fetch_as(str, LOCK_ADMINS) == [user_id]:
+        raise Conflict("the only admin stays one")
+    return await tx.execute(SET_ROLE, user_id, role) == "UPDATE 1"
 
 
 async def create_token(

@@ -116,6 +116,18 @@ class MemoryAccounts:
         user.name_key, user.password = name_key, password
         return True
 
+    async def set_role(self, user_id: str, role: str) -> bool:
+        """See `AccountStore.set_role`."""
+        await trio.lowlevel.checkpoint()
+        user = self._users.get(user_id)
+        if user is None:
+            return False
+        admins = [each for each in self._users.values() if each.row.role == "admin"]
+        if admins == [user] and role != "admin":
+            raise Conflict("the only admin stays one")
+        user.row = user.row._replace(role=role)
+        return True
+
     async def create_token(
         self,
         user_id: str,

@@ -57,6 +57,10 @@ class PostgresAccounts:
             accounts.set_password, user_id, name_key, password, replaces, timeout_s=self._write_s
         )
 
+    async def set_role(self, user_id: str, role: str) -> bool:
+        """See `AccountStore.set_role`."""
+        return await self._database.run(accounts.set_role, user_id, role, timeout_s=self._write_s)
+
     async def create_token(
         self,
         user_id: str,

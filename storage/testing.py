@@ -270,6 +270,10 @@ class FaultyStore:
             lambda: self.store.set_password(user_id, name_key, password, replaces=replaces),
         )
 
+    async def set_role(self, user_id: str, role: str) -> bool:
+        """See `AccountStore.set_role`."""
+        return await self._call("set_role", lambda: self.store.set_role(user_id, role))
+
     async def list_tokens(self, user_id: str, *, limit: int) -> Sequence[TokenInfo]:
         """See `Store.list_tokens`."""
         return await self._call("list_tokens", lambda: self.store.list_tokens(user_id, limit=limit))

@@ -21,7 +21,7 @@ class Ask(NamedTuple):
 
     Attributes:
         t: its type.
-        fields: of it, without the room.
+        fields: of it, without the room, which `assign` has none of.
     """
 
     t: str
@@ -55,6 +55,8 @@ def invert(item: Item, later: Sequence[Item], earlier: Sequence[Item], *, now_ms
         return [_lay_again(item, earlier, now_ms)]
     if action == "role":
         return [Ask("mod", {"action": "role", "target": target, "role": _role_before(item, earlier)})]
+    if action == "assign":
+        return [Ask("assign", {"user": target, "role": _server_role_before(item, earlier)})]
     if action == "kick":
         return [Ask("invite", {"user": target})]
     if action == "invite":
@@ -76,7 +78,7 @@ def _concerns(item: Item, other: Item) -> bool:
         return later == "update" and bool(_changed(item) & _changed(other))
     if item.get("target") != other.get("target"):
         return False
-    groups = ({"ban", "unban"}, {"mute", "unmute"}, {"role"}, {"kick", "invite", "ban"})
+    groups = ({"ban", "unban"}, {"mute", "unmute"}, {"role"}, {"assign"}, {"kick", "invite", "ban"})
     return any(action in group and later in group for group in groups)
 
 
@@ -109,6 +111,13 @@ def _role_before(item: Item, earlier: Sequence[Item]) -> object:
     if _detail(item).get("role") == "member":
         raise NoInverse("the audit does not know the role that was there before")
     return "member"
+
+
+def _server_role_before(item: Item, earlier: Sequence[Item]) -> object:
+    for before in earlier:
+        if before["action"] in {"enroll", "assign"} and before.get("target") == item.get("target"):
+            return _detail(before)["role"]
+    raise NoInverse("the audit does not know the role that was there before")
 
 
 def _restore(item: Item, earlier: Sequence[Item]) -> Sequence[Ask]:

@@ -25,6 +25,8 @@ from scripts.admin.users import Person
 LOOKED_BACK: Final = 5000
 """Rows of a room's audit that are read to undo one of them."""
 
+_TRIED: Final = frozenset({"mod", "assign", "update"})
+"""What can be asked as a trial, and with a reason."""
 _AUDIT_ID: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,63}):(\d{1,16})")
 
 InRoom = Annotated[str, Parameter(name="--room", help="In this room.")]
@@ -158,18 +160,18 @@ def undo(
         told: list[dict[str, object]] = []
         for ask in asks:
             fields = dict(ask.fields)
-            if ask.t == "mod":
+            if ask.t in _TRIED:
                 fields |= {"reason": act.reason or fields.get("reason"), "dry_run": act.dry_run or None}
-            if ask.t == "update":
-                fields["dry_run"] = act.dry_run or None
-            if act.dry_run and ask.t == "invite":
+            if ask.t != "assign":
+                fields["room"] = room
+            if act.dry_run and ask.t not in _TRIED:
                 answer: Envelope = {}
             else:
-                answer = await connection.ask(ask.t, room=room, **fields)
-                if not act.dry_run and "seq" not in answer:
+                answer = await connection.ask(ask.t, **fields)
+                if not act.dry_run and not {"seq", "audit"} & answer.keys():
                     raise Problem("conflict", f"{audit} was undone already: {room} is as it was before")
             done = {name: value for name, value in ask.fields.items() if value is not None}
-            told.append({"t": ask.t, **done, "seq": answer.get("seq")})
+            told.append({"t": ask.t, **done, "seq": answer.get("seq"), "audit": answer.get("audit")})
         what = "would undo" if act.dry_run else "undid"
         words = f"{what} {audit} ({item['action']}): " + ", ".join(_said(one) for one in told)
         connection.out.value({"audit": audit, "asked": told, "dry_run": act.dry_run}, words)
@@ -289,4 +291,4 @@ def _is_asked_about(ask: Ask) -> bool:
 
 
 def _said(asked: Mapping[str, object]) -> str:
-    return " ".join(str(value) for name, value in asked.items() if name not in {"t", "seq"})
+    return " ".join(str(value) for name, value in asked.items() if name not in {"t", "seq", "audit"})

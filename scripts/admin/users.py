@@ -167,6 +167,40 @@ def reset_user(user: Person, /, *, options: ActOptions | None = None) -> int:
     return with_server(act, work)
 
 
+@users_app.command(name="role")
+def assign_role(
+    user: Person,
+    role: Annotated[
+        Literal["user", "moderator", "admin"], Parameter(help="What the user may do on the server.")
+    ],
+    /,
+    *,
+    options: ActOptions | None = None,
+) -> int:
+    """Give a user another role on the server; for admins. The sessions begin anew with it."""
+    act = options or ActOptions()
+
+    async def work(connection: Connection) -> int:
+        found = await find_user(connection, user)
+        question = f"Give {found.name} ({found.user_id}) the role {role} on the server?"
+        await confirm(question, yes=act.yes, dry_run=act.dry_run)
+        answer = fields_of(
+            await connection.ask(
+                "assign", user=found.user_id, role=role, reason=act.reason, dry_run=act.dry_run or None
+            )
+        )
+        told = {"user": found.user_id, "name": found.name, **answer, "dry_run": act.dry_run}
+        if answer["was"] == role:
+            words = f"it is so already: {found.name} has the role {role}"
+        else:
+            what = "would have" if act.dry_run else "has"
+            words = f"{found.name} {what} the role {role}, and no more {answer['was']}"
+        connection.out.value(told, words)
+        return EXIT_OK
+
+    return with_server(act, work)
+
+
 def _listed(answer: object, field: str) -> list[dict[str, object]]:
     """A list in an answer; empty where there is none."""
     listed = answer.get(field) if isinstance(answer, dict) else None

@@ -101,6 +101,26 @@ async def test_a_new_password_revokes_the_users_tokens(shell: Shell) -> None:
     assert "  revoked " in shell.out
 
 
+async def test_a_role_is_given_and_taken_back_without_a_server(shell: Shell) -> None:
+    """A lower one revokes the user's tokens; one admin stays, and what is so already changes nothing."""
+    await shell.run("user", "create", "Ann", "--role", "admin", typed=GOOD + b"\n")
+    await shell.run("token", "create", "Eve")
+    assert await shell.run("user", "role", "Ann", "user") == EXIT_FAILED
+    assert shell.err == "parley: Ann is the only admin: make somebody else one first\n"
+    assert await shell.run("user", "role", "eve", "admin") == EXIT_OK
+    assert re.fullmatch(r"Eve \(u_[a-z2-7]+, admin\), no more user\n", shell.out)
+    await shell.run("token", "list", "Eve")
+    assert "good for ever" in shell.out
+
+    assert await shell.run("user", "role", "Eve", "moderator") == EXIT_OK
+    assert re.fullmatch(
+        r"(Eve \(u_[a-z2-7]+, moderator\)), no more admin\nrevoked: 1 token of \1\n", shell.out
+    )
+    assert await shell.run("user", "role", "Eve", "moderator") == EXIT_OK
+    assert shell.out.startswith("it is so already: Eve (")
+    assert await shell.run("user", "role", "Eve", "king") == EXIT_USAGE
+
+
 async def test_tokens_are_listed_and_revoked_by_their_ids(shell: Shell) -> None:
     """Or by themselves, or all of a user's; what is over is not revoked again."""
     await shell.run("token", "create", "Ann")
@@ -137,6 +157,7 @@ async def test_nobody_is_told_so(shell: Shell) -> None:
         ("token", "list", "Bob"),
         ("token", "revoke", "--user", "Bob"),
         ("user", "password", "Bob"),
+        ("user", "role", "Bob", "admin"),
     ):
         assert await shell.run(*command, typed=GOOD + b"\n") == EXIT_FAILED
         assert shell.err == "parley: nobody is called Bob\n"

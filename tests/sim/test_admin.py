@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+import trio
 
 from chat.codec import Codec
 from chat.config import Config
@@ -32,6 +33,7 @@ ASKED: Mapping[str, dict[str, object]] = {
     "disconnect": {"user": "u_a"},
     "enroll": {"name": "Eve"},
     "reset": {"user": "u_a"},
+    "assign": {"user": "u_a", "role": "moderator"},
     "rooms": {"all": True},
     "busiest": {},
     "drain": {},
@@ -67,7 +69,7 @@ async def test_everybody_else_is_forbidden_to_ask(t: str) -> None:
             assert (await client.refused(t, **ASKED[t]))["code"] == "forbidden"
 
 
-@pytest.mark.parametrize("t", ["enroll", "reset", "drain"])
+@pytest.mark.parametrize("t", ["enroll", "reset", "assign", "drain"])
 @virtual_time
 async def test_accounts_and_the_server_s_end_are_for_admins_alone(t: str) -> None:
     """A moderator makes none, resets none, and ends nothing."""
@@ -234,18 +236,20 @@ async def test_what_is_done_to_accounts_and_the_server_is_in_its_audit() -> None
         assert items(rows)[3]["detail"] == detail
 
 
-@pytest.mark.parametrize("t", ["enroll", "reset", "drain"])
+@pytest.mark.parametrize("t", ["enroll", "reset", "assign", "drain"])
 @virtual_time
 async def test_what_cannot_be_in_the_audit_is_not_done(t: str) -> None:
-    """While the database takes nothing, no account is made or reset, and the server goes on."""
+    """While the database takes nothing, no account is made or changed, and the server goes on."""
     async with open_sim(FAST) as sim:
         ada, mod = await enter_as(sim, "Ada", "admin"), await enter_as(sim, "Mo", "moderator")
         tokens = await sim.store.list_tokens(mod.user_id, limit=9)
         sim.faults["activate"] = Fault(refusal=Unavailable("away"))
-        fields = {**ASKED[t], **({"user": mod.user_id} if t == "reset" else {})}
+        fields = {**ASKED[t], **({"user": mod.user_id} if t in {"reset", "assign"} else {})}
+        fields |= {"role": "user"} if t == "assign" else {}
         assert (await ada.refused(t, **fields))["code"] == "unavailable"
         assert await sim.store.find_user("Eve", "eve") is None
         assert await sim.store.list_tokens(mod.user_id, limit=9) == tokens
+        assert (await sim.store.find_users([mod.user_id]))[mod.user_id].role == "moderator"
         assert not sim.node.drain_asked.is_set()
 
 
@@ -341,3 +345,90 @@ async def test_a_reset_ends_all_that_the_user_had() -> None:
         other = await enter_as(sim, "Eda", "admin")
         assert (await admin.refused("reset", user=other.user_id))["code"] == "forbidden"
         assert (await admin.refused("reset", user="u_nobody"))["code"] == "not_found"
+
+
+@virtual_time
+@both
+async def test_a_role_is_given_and_counts_at_once(codec: Codec) -> None:
+    """The sessions end, and whoever comes back has it; it is in the audit, and a trial changes nothing."""
+    async with open_sim(FAST) as sim:
+        ada = await sim.enter(await register(sim.store, "Ada", "admin"), codec=codec)
+        token = await register(sim.store, "Bob")
+        bob = await sim.enter(token)
+        told = await ada.request("assign", user=bob.user_id, role="moderator", dry_run=True)
+        assert (told["was"], told["role"], told["affected"], "audit" in told) == (
+            "user",
+            "moderator",
+            1,
+            False,
+        )
+        told = await ada.request("assign", user=bob.user_id, role="moderator", reason="helps")
+        assert (told["was"], told["role"], told["affected"]) == ("user", "moderator", 1)
+        assert (await bob.wait_closed(), bob.close_reason) == (4007, "your role is moderator now")
+        assert (await bob.expect("bye"))["retry_after"] == 1.0
+        bob = await sim.enter(token)
+        await bob.request("users")
+
+        (row,) = items(await ada.request("audit", room="sys.server"))
+        assert (row["audit"], row["action"], row["target"]) == (told["audit"], "assign", bob.user_id)
+        detail = {
+            "action": "assign",
+            "user": bob.user_id,
+            "name": "Bob",
+            "role": "moderator",
+            "reason": "helps",
+        }
+        assert row["detail"] == detail
+        again = await ada.request("assign", user=bob.user_id, role="moderator")
+        assert (again["affected"], "audit" in again) == (0, False)
+        await ada.request("assign", user=bob.user_id, role="user")
+        bob = await sim.enter(token)
+        assert (await bob.refused("users"))["code"] == "forbidden"
+
+
+@virtual_time
+async def test_admins_make_admins_and_cannot_unmake_them() -> None:
+    """They step down themselves, but for the last; who has no account has no role."""
+    async with open_sim(FAST) as sim:
+        ada, mod = await enter_as(sim, "Ada", "admin"), await enter_as(sim, "Mo", "moderator")
+        (guest,) = await sim.join("tea", "ann")
+        for dry_run in (True, False):
+            last = await ada.refused("assign", user=ada.user_id, role="user", dry_run=dry_run)
+            assert (last["code"], last["field"]) == ("forbidden", "user")
+        assert (await ada.refused("assign", user=guest.user_id, role="moderator"))["code"] == "not_found"
+        assert (await ada.refused("assign", user=mod.user_id, role="king"))["code"] == "bad_request"
+        await ada.request("assign", user=mod.user_id, role="admin")
+        assert (await ada.refused("assign", user=mod.user_id, role="user"))["code"] == "forbidden"
+        told = await ada.request("assign", user=ada.user_id, role="user")
+        assert (told["was"], told["affected"]) == ("admin", 1)
+        assert await ada.wait_closed() == 4007
+        assert [row.user_id for row in await sim.store.list_staff(limit=9)] == [mod.user_id]
+
+
+@virtual_time
+async def test_who_comes_in_while_a_role_changes_has_the_new_one() -> None:
+    """Who was found with the old one just before is looked for again."""
+    async with open_sim(FAST) as sim:
+        ada = await enter_as(sim, "Ada", "admin")
+        token = await register(sim.store, "Mo", "moderator")
+        mod = await sim.enter(token)
+        await ada.request("mod", action="announce", body="hello")
+        sim.faults["memberships"] = Fault(before_s=2.0)
+        late = await sim.open()
+        await late.send("hello", token=token)
+        await trio.sleep(1.0)
+        await ada.request("assign", user=mod.user_id, role="user")
+        await late.expect("welcome")
+        assert (await late.refused("users"))["code"] == "forbidden"
+
+
+@virtual_time
+async def test_of_two_admins_who_step_down_at_once_one_stays() -> None:
+    """The store decides where the desk could not yet see it."""
+    async with open_sim(FAST) as sim:
+        ada, eda = await enter_as(sim, "Ada", "admin"), await enter_as(sim, "Eda", "admin")
+        sim.faults["set_role"] = Fault(before_s=1.0)
+        asked = [(each, await each.send("assign", user=each.user_id, role="user")) for each in (ada, eda)]
+        answers = [await each.answer(number) for each, number in asked]
+        assert sorted(str(answer.get("code", "ok")) for answer in answers) == ["forbidden", "ok"]
+        assert len(await sim.store.list_staff(limit=9)) == 1

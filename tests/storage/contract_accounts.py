@@ -95,6 +95,38 @@ class UserContract:
         assert [row.role for row in await store.list_staff(limit=9)] == ["admin", "moderator"]
         assert [row.user_id for row in await store.list_staff(limit=1)] == ["u_2"]
 
+    async def test_a_role_is_given_and_taken_back(self, store: Store) -> None:
+        """Whoever is found afterwards has it; nobody has none to change."""
+        await store.create_user(new_user(), at_ms=AT_MS)
+        await store.create_token("u_1", b"t" * 32, at_ms=AT_MS, expires_at_ms=None)
+
+        assert await store.set_role("u_1", "moderator")
+        assert (await store.find_users(["u_1"]))["u_1"] == ANN._replace(role="moderator")
+        found = await store.find_tokens([b"t" * 32], at_ms=AT_MS)
+        assert [row.user.role for row in found.values()] == ["moderator"]
+        assert [row.user_id for row in await store.list_staff(limit=9)] == ["u_1"]
+        assert await store.set_role("u_1", "user")
+        assert await store.list_staff(limit=9) == []
+        assert not await store.set_role("u_none", "admin")
+
+    async def test_one_admin_stays(self, store: Store) -> None:
+        """Of many who step down at once all but one do."""
+        for number in range(4):
+            await store.create_user(new_user(f"u_{number}", f"n{number}", "admin"), at_ms=AT_MS)
+        refused: list[str] = []
+
+        async def step_down(user_id: str) -> None:
+            try:
+                assert await store.set_role(user_id, "user")
+            except Conflict:
+                refused.append(user_id)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(step_down, f"u_{number}")
+        assert [row.user_id for row in await store.list_staff(limit=9)] == refused
+        assert await store.set_role(refused[0], "admin")
+
     async def test_an_account_tells_its_password(self, store: Store) -> None:
         """By the key of the name alone; a user without one has none."""
         await store.create_user(new_user(password="hash"), at_ms=AT_MS)

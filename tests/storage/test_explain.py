@@ -188,6 +188,8 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "accounts.list_staff": (accounts.LIST_STAFF, ["50"]),
     "accounts.find_account": (accounts.FIND_ACCOUNT, ["user5"]),
     "accounts.set_password": (accounts.SET_PASSWORD, ["u_5", "user5", "x", "y"]),
+    "accounts.lock_admins": (accounts.LOCK_ADMINS, []),
+    "accounts.set_role": (accounts.SET_ROLE, ["u_5", "moderator"]),
     "accounts.forget_tokens": (accounts.FORGET_TOKENS, ["u_5", "0"]),
     "accounts.list_tokens": (accounts.LIST_TOKENS, ["u_5", "9"]),
     "accounts.revoke_tokens": (accounts.REVOKE_TOKENS, ["\\xab", "\\xabff", "0"]),

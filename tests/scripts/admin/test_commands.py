@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("process_as_before")
 LISTED: Final = {"items", "more"}
 MODERATED: Final = {"action", "room", "affected", "audit", "dry_run"}
 UPON: Final = MODERATED | {"target", "name"}
+ASSIGNED: Final = {"user", "name", "was", "role", "affected", "dry_run"}
 SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("users list", LISTED),
     ("users show Bob", {"user", "name", "role", "sessions", "sanctions", "tokens"}),
@@ -43,6 +44,8 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("users enable Bob", {"error"}),
     ("users reset Bob --yes", {"user", "name", "affected", "password", "audit", "dry_run"}),
     ("users reset Bob --dry-run", {"user", "name", "affected", "dry_run"}),
+    ("users role Bob moderator --yes", {*ASSIGNED, "audit"}),
+    ("users role Bob admin --dry-run", ASSIGNED),
     ("rooms list", LISTED),
     ("rooms list --public", LISTED),
     (
@@ -193,6 +196,9 @@ async def test_a_command_tells_people_in_words(
         ("rooms create tea", "Ada", EXIT_FAILED, "there is a room of this name"),
         ("users disconnect Ada --yes", "Mo", EXIT_UNAUTHORISED, "people of a lower rank"),
         ("users reset Bob --yes", "Mo", EXIT_UNAUTHORISED, "server admin"),
+        ("users role Bob admin", "Ada", EXIT_USAGE, "Say --yes"),
+        ("users role Bob admin --yes", "Mo", EXIT_UNAUTHORISED, "server admin"),
+        ("users role Ada user --yes", "Ada", EXIT_UNAUTHORISED, "without an admin"),
         ("users list", "Bob", EXIT_UNAUTHORISED, "server moderator"),
         (
             "kick Zoe --room tea --reason x --yes",
@@ -277,6 +283,7 @@ async def test_a_trial_changes_nothing(scene: Scene) -> None:
         "users create Eve",
         "users reset Bob",
         "users disconnect Bob",
+        "users role Bob admin",
         "drain",
     ):
         assert await scene.run(*line.split(), "--dry-run") == EXIT_OK, scene.err
@@ -321,6 +328,28 @@ async def test_an_act_is_undone_once(scene: Scene, line: str, asked: str) -> Non
     assert await scene.run("undo", "tea:3", "--json") == EXIT_FAILED
     assert scene.error == "conflict"
     assert "tea:3 was followed by tea:4" in scene.err
+
+
+async def test_a_role_that_was_given_is_taken_back_as_the_audit_knows_it(scene: Scene) -> None:
+    """For an account that was made or changed by an admin; of others nothing is guessed."""
+    assert await scene.run("users", "role", "Bob", "moderator", "--yes", "--json") == EXIT_OK
+    first = str(scene.told["audit"])
+    assert await scene.run("undo", first, "--json") == EXIT_FAILED
+    assert "does not know the role" in scene.err
+    assert (
+        await scene.run("users", "role", "Bob", "admin", "--reason", "trusted", "--yes", "--json") == EXIT_OK
+    )
+    second = str(scene.told["audit"])
+    assert await scene.run("undo", second, by="Mo") == EXIT_UNAUTHORISED
+    # Of equal rank by now: who may undo it are those who may do it.
+    assert await scene.run("undo", second) == EXIT_UNAUTHORISED
+    assert await scene.run("undo", second, "--reason", "a mistake", "--json", by="Bob") == EXIT_OK, scene.err
+    assert await scene.run("users", "show", "Bob", "--json") == EXIT_OK
+    assert scene.told["role"] == "moderator"
+    assert await scene.run("audit", "list", "--room", "sys.server", "--json") == EXIT_OK
+    assert [item.get("reason") for item in scene.items] == ["a mistake", "trusted", None]
+    assert await scene.run("undo", second, "--json") == EXIT_FAILED
+    assert f"{second} was followed by" in scene.err
 
 
 async def test_an_archived_room_is_listed_to_the_server_s_people_alone(scene: Scene) -> None:

@@ -53,6 +53,16 @@ def mod(**fields: object) -> Ask:
             [mod(action="role", target="u_bob", role="moderator")],
         ),
         (act(9, "role", role="owner"), [], [mod(action="role", target="u_bob", role="member")]),
+        (
+            act(9, "assign", role="admin"),
+            [act(8, "role", role="owner"), act(7, "assign", role="moderator"), act(6, "enroll", role="user")],
+            [Ask("assign", {"user": "u_bob", "role": "moderator"})],
+        ),
+        (
+            act(9, "assign", role="admin"),
+            [act(8, "enroll", "u_cyd", role="moderator"), act(7, "enroll", role="user")],
+            [Ask("assign", {"user": "u_bob", "role": "user"})],
+        ),
         (act(9, "update", None, locked=True), [], [mod(action="unlock")]),
         (act(9, "update", None, locked=False), [], [mod(action="lock")]),
         (act(9, "update", None, archived=True), [], [mod(action="unarchive")]),
@@ -88,6 +98,7 @@ def test_an_act_is_undone_by_its_opposite(
         (act(9, "update", None, topic="b"), [], "does not know the topic"),
         (act(9, "update", None), [], "says of no setting"),
         (act(9, "role", role="member"), [], "does not know the role"),
+        (act(9, "assign", role="user"), [act(8, "role", role="owner")], "does not know the role"),
     ],
 )
 def test_what_cannot_be_undone_says_why(
@@ -104,6 +115,7 @@ def test_what_cannot_be_undone_says_why(
         (act(1, "ban"), act(2, "unban")),
         (act(1, "mute"), act(2, "mute")),
         (act(1, "role", role="owner"), act(2, "role", role="member")),
+        (act(1, "assign", role="admin"), act(2, "assign", role="user")),
         (act(1, "kick"), act(2, "invite")),
         (act(1, "update", None, topic="a"), act(2, "update", None, topic="b")),
     ],
