@@ -29,6 +29,7 @@ from chat.protocol import (
     Drain,
     Enroll,
     Envelope,
+    ListSanctions,
     Reset,
     Sessions,
     User,
@@ -45,7 +46,7 @@ from chat.session_requests import actor_of, oversees
 from chat.stand_in import StandIn
 from chat.tokens import ADMIN_ROLE, new_user
 from storage import Conflict, Store, TokenInfo
-from storage.model import AuditKey, AuditRow, SanctionRow
+from storage.model import AuditKey, AuditRow, RoomRow, SanctionRow
 
 TOKENS_MAX: Final = 100
 SANCTIONS_MAX: Final = 100
@@ -119,6 +120,8 @@ class AdminDesk:
         match request:
             case Audit():
                 await self._audit(session, request)
+            case ListSanctions():
+                await self._sanctions(session, request)
             case Users():
                 await self._users(session, request)
             case User():
@@ -152,10 +155,7 @@ class AdminDesk:
             if request.seq is not None:
                 raise Refused(ErrorCode.BAD_REQUEST, "a seq is of a room: say which", field="room")
         else:
-            info = await self._inspect(request.room, session.user_id, oversees=oversees(session))
-            if rank_of(info.role, _role(session)) < Rank.MODERATOR:
-                raise Refused(ErrorCode.FORBIDDEN, "it takes the rank of a moderator to read a room's audit")
-            room_id = info.row.room_id
+            room_id = (await self._moderated(session, request.room, "audit")).room_id
             if request.seq is not None:
                 before = AuditKey(_LARGEST, room_id, request.seq + 1)
         if request.cursor is not None:
@@ -169,6 +169,33 @@ class AdminDesk:
             [session.encode(_audit_item(row)) for row in page],
             is_last=len(rows) <= limit,
             cursor_after=lambda place: _audit_cursor(page[place], request.room),
+        )
+
+    async def _sanctions(self, session: Session, request: ListSanctions) -> None:
+        services = self._services
+        if request.room is None:
+            _require(session, Rank.SERVER_MODERATOR)
+            room = await services.store.find_room(SERVER_ROOM)
+        else:
+            room = await self._moderated(session, request.room, "sanctions")
+        after = None if request.cursor is None else _sanction_place(request.cursor, request.room)
+        limit = min(request.limit, services.page_max)
+        rows: Sequence[SanctionRow] = ()
+        if room is not None:
+            rows = await services.store.room_sanctions(
+                room.room_id, at_ms=services.now_ms(), after=after, limit=limit + 1
+            )
+        page = rows[:limit]
+        name = request.room or SERVER_ROOM
+        await reply_fitting(
+            session,
+            ok(request.id),
+            [
+                session.encode({"user": row.user_id, "name": row.name, **_sanction_item(name, row)})
+                for row in page
+            ],
+            is_last=len(rows) <= limit,
+            cursor_after=lambda place: _sanction_cursor(page[place], request.room),
         )
 
     async def _users(self, session: Session, request: Users) -> None:
@@ -200,7 +227,7 @@ class AdminDesk:
             "role": person.server_role,
             "sessions": len(services.sessions_of(person.user_id)),
             "sanctions": [
-                _sanction_item(room, row)
+                {"room": room, **_sanction_item(room, row)}
                 for room, _, row in sanctions
                 if row.until_ms is None or row.until_ms > services.now_ms()
             ],
@@ -338,6 +365,14 @@ class AdminDesk:
 
     # -- helpers ---------------------------------------------------------------------------------------
 
+    async def _moderated(self, session: Session, room: str, what: str) -> RoomRow:
+        """A room whose moderators' business this is, for one of them or of the server's people."""
+        info = await self._inspect(room, session.user_id, oversees=oversees(session))
+        if rank_of(info.role, _role(session)) < Rank.MODERATOR:
+            text = f"it takes the rank of a moderator to read a room's {what}"
+            raise Refused(ErrorCode.FORBIDDEN, text)
+        return info.row
+
     async def _find(self, user_id: str) -> Person:
         person = await self._services.people.find(user_id)
         if person is None:
@@ -451,8 +486,20 @@ def _audit_place(cursor: str, room: str | None) -> AuditKey:
     return AuditKey(at_ms, room_id, seq)
 
 
+def _sanction_cursor(row: SanctionRow, room: str | None) -> str:
+    return f"{room or ''}#{row.user_id}#{row.kind}"
+
+
+def _sanction_place(cursor: str, room: str | None) -> tuple[str, str]:
+    where, _, place = from_cursor(cursor).partition("#")
+    user_id, _, kind = place.partition("#")
+    if where != (room or "") or not user_id or kind not in {"ban", "mute"}:
+        raise Refused(ErrorCode.BAD_CURSOR, "the cursor is of another list", field="cursor")
+    return user_id, kind
+
+
 def _sanction_item(room: str, row: SanctionRow) -> Envelope:
-    item: dict[str, object] = {"room": room, "kind": row.kind, "audit": f"{room}:{row.seq}"}
+    item: dict[str, object] = {"kind": row.kind, "audit": f"{room}:{row.seq}"}
     if row.until_ms is not None:
         item["until"] = row.until_ms
     if row.reason is not None:

@@ -360,6 +360,14 @@ class Audit(Request, frozen=True, tag="audit"):
     limit: Limit = 50
 
 
+class ListSanctions(Request, frozen=True, tag="sanctions"):
+    """Who is banned or muted now: in a room, or without one on the whole server."""
+
+    room: RoomName | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
 class Users(Request, frozen=True, tag="users"):
     """The registered users by name, those whose name begins so."""
 
@@ -427,8 +435,10 @@ class Drain(Request, frozen=True, tag="drain"):
     dry_run: bool = False
 
 
-AdminRequest = Audit | Users | User | Sessions | Disconnect | Enroll | Reset | Assign | Busiest | Drain
-"""What the server's people ask; `audit` of a room its own moderators, too."""
+AdminRequest = (
+    Audit | ListSanctions | Users | User | Sessions | Disconnect | Enroll | Reset | Assign | Busiest | Drain
+)
+"""What the server's people ask; `audit` and `sanctions` of a room its own moderators, too."""
 
 
 class Automod(Request, frozen=True, tag="automod"):

@@ -41,6 +41,7 @@ from chat.protocol import (
     Invite,
     Join,
     Leave,
+    ListSanctions,
     Members,
     Mod,
     Pin,
@@ -200,6 +201,7 @@ class SessionDesk:
                 await self._members(session, request)
             case (
                 Audit()
+                | ListSanctions()
                 | Users()
                 | User()
                 | Sessions()

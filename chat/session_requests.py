@@ -30,6 +30,7 @@ from chat.protocol import (
     Invite,
     Join,
     Leave,
+    ListSanctions,
     Members,
     Mod,
     Pin,
@@ -132,6 +133,7 @@ def perform(session: "Session", request: AnyRequest) -> bool:
             | Pins()
             | GetState()
             | Audit()
+            | ListSanctions()
             | Users()
             | User()
             | Sessions()

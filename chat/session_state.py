@@ -24,6 +24,7 @@ from chat.protocol import (
     GetState,
     Hello,
     History,
+    ListSanctions,
     Members,
     Mod,
     Pin,
@@ -205,6 +206,7 @@ class SessionState:
                 | Watch()
                 | Create()
                 | Audit()
+                | ListSanctions()
                 | Users()
                 | User()
                 | Sessions()

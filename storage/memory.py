@@ -259,6 +259,17 @@ class MemoryStore(MemoryReviews):
         room = self._rooms.get(room_id)
         return [] if room is None else [room.sanctions[key] for key in sorted(room.sanctions)]
 
+    async def room_sanctions(
+        self, room_id: RoomId, *, at_ms: int, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[SanctionRow]:
+        """See `Store.room_sanctions`."""
+        return [
+            row
+            for row in await self.list_sanctions(room_id)
+            if (after is None or (row.user_id, row.kind) > after)
+            and (row.until_ms is None or row.until_ms > at_ms)
+        ][:limit]
+
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         await trio.lowlevel.checkpoint()

@@ -168,6 +168,14 @@ class PostgresStore(PostgresReviews):
         """See `Store.list_sanctions`."""
         return await self._database.read(rooms.list_sanctions, room_id, timeout_s=self._read_s)
 
+    async def room_sanctions(
+        self, room_id: RoomId, *, at_ms: int, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[SanctionRow]:
+        """See `Store.room_sanctions`."""
+        return await self._database.read(
+            rooms.room_sanctions, room_id, at_ms, after, limit, timeout_s=self._read_s
+        )
+
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         return await self._database.read(

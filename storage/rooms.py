@@ -70,6 +70,12 @@ ALL_SANCTIONS: Final = """
 SELECT user_id, kind, name, until_ms, reason, seq FROM sanctions WHERE room_id = $1 ORDER BY user_id, kind
 """
 
+ROOM_SANCTIONS: Final = """
+SELECT user_id, kind, name, until_ms, reason, seq FROM sanctions
+WHERE room_id = $1 AND (user_id, kind) > ($2, $3) AND (until_ms IS NULL OR until_ms > $4)
+ORDER BY user_id, kind LIMIT $5
+"""
+
 # The page first: the rooms' names are looked up for its rows alone.
 USER_SANCTIONS: Final = """
 SELECT r.name, s.room_id, s.user_id, s.kind, s.name, s.until_ms, s.reason, s.seq FROM (
@@ -241,6 +247,14 @@ async def activate(tx: Tx, name: str, tail_events: int, at_ms: int) -> Activatio
 async def list_sanctions(tx: Tx, room_id: RoomId) -> Sequence[SanctionRow]:
     """A room's sanctions, ended ones included, by user."""
     return await tx.fetch_as(SanctionRow, ALL_SANCTIONS, room_id)
+
+
+async def room_sanctions(
+    tx: Tx, room_id: RoomId, at_ms: int, after: tuple[str, str] | None, limit: int
+) -> Sequence[SanctionRow]:
+    """A page of a room's sanctions that have not ended, by user and kind; an id is never empty."""
+    user_id, kind = after or ("", "")
+    return await tx.fetch_as(SanctionRow, ROOM_SANCTIONS, room_id, user_id, kind, at_ms, limit)
 
 
 async def list_members(tx: Tx, room_id: RoomId, after: str | None, limit: int) -> Sequence[MemberRow]:

@@ -140,6 +140,12 @@ class Store(AccountStore, ReviewStore, Protocol):
         """All that is imposed in a room, ended ones included, by user."""
         ...
 
+    async def room_sanctions(
+        self, room_id: RoomId, *, at_ms: int, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[SanctionRow]:
+        """What is imposed in a room and has not ended at `at_ms`, by user and kind, those after `after`."""
+        ...
+
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """Seqs of a room's messages that were not deleted, in order: `limit` of them at most.
 

@@ -162,6 +162,15 @@ class FaultyStore:
         """See `Store.list_sanctions`."""
         return await self._call("list_sanctions", lambda: self.store.list_sanctions(room_id))
 
+    async def room_sanctions(
+        self, room_id: RoomId, *, at_ms: int, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[SanctionRow]:
+        """See `Store.room_sanctions`."""
+        return await self._call(
+            "room_sanctions",
+            lambda: self.store.room_sanctions(room_id, at_ms=at_ms, after=after, limit=limit),
+        )
+
     async def find_messages(self, room_id: RoomId, wanted: MessageRange, *, limit: int) -> MessagePage:
         """See `Store.find_messages`."""
         return await self._call(

@@ -1,4 +1,4 @@
-"""`parley admin kick|ban|unban|mute|unmute|role|lock|unlock|slow|announce|undo`: what moderators do.
+"""`parley admin kick|ban|mute|sanctions|role|lock|slow|announce|undo` and their like: what moderators do.
 
 Without `--room` bans and mutes are for the whole server.
 """
@@ -18,9 +18,9 @@ from scripts.admin.durations import format_duration
 from scripts.admin.exits import EXIT_OK, Problem
 from scripts.admin.inverse import Ask, NoInverse, invert
 from scripts.admin.lookup import ask_room, explain_room, find_user
-from scripts.admin.options import ActOptions, seconds
+from scripts.admin.options import ActOptions, ServerOptions, seconds
 from scripts.admin.rooms import RoomArgument, slow_seconds
-from scripts.admin.users import Person
+from scripts.admin.users import Limit, Person
 
 LOOKED_BACK: Final = 5000
 """Rows of a room's audit that are read to undo one of them."""
@@ -69,6 +69,23 @@ def mute(
 def unmute(user: Person, /, *, room: MaybeRoom = None, options: ActOptions | None = None) -> int:
     """Let somebody write again."""
     return _upon("unmute", user, room, options or ActOptions())
+
+
+def sanctions(*, room: MaybeRoom = None, limit: Limit = 100, options: ServerOptions | None = None) -> int:
+    """List who is banned or muted now, and until when."""
+
+    async def work(connection: Connection) -> int:
+        try:
+            found, more = await connection.listed("sanctions", room=room, limit=limit)
+        except RequestRefused as refused:
+            if room is None:
+                raise
+            raise await explain_room(connection, room, refused) from None
+        columns = ("audit", "user", "name", "kind", "until", "reason")
+        connection.out.listing(found, columns, "nobody is banned or muted", more=more)
+        return EXIT_OK
+
+    return with_server(options, work)
 
 
 def role(
@@ -208,7 +225,7 @@ def add_commands(app: App, users: App, rooms: App) -> None:
     users.command(enable)
     rooms.command(archive)
     rooms.command(unarchive)
-    for command in (kick, ban, unban, mute, unmute, role, lock, unlock, slow, announce, undo):
+    for command in (kick, ban, unban, mute, unmute, sanctions, role, lock, unlock, slow, announce, undo):
         app.command(command)
 
 

@@ -27,6 +27,7 @@ from tests.sim.harness import (
 FAST = Config(rate_limits=False)
 ASKED: Mapping[str, dict[str, object]] = {
     "audit": {},
+    "sanctions": {},
     "users": {},
     "user": {"user": "u_a"},
     "sessions": {"user": "u_a"},
@@ -125,6 +126,66 @@ async def test_a_cursor_of_another_list_is_none_of_the_audit(cursor: str) -> Non
         mod = await enter_as(sim, "Mo", "moderator")
         for t in ("audit", "users"):
             assert (await mod.refused(t, cursor=to_cursor(cursor)))["code"] == "bad_cursor"
+
+
+@pytest.mark.parametrize(
+    "cursor", ["user@u_a", "tea#u_a#ban", "#u_a", "#u_a#kick", "##ban", "#u_a#ban#", "!1!1!1"]
+)
+@virtual_time
+async def test_a_cursor_of_another_list_is_none_of_sanctions(cursor: str) -> None:
+    """`bad_cursor`."""
+    async with open_sim(FAST) as sim:
+        mod = await enter_as(sim, "Mo", "moderator")
+        assert (await mod.refused("sanctions", cursor=to_cursor(cursor)))["code"] == "bad_cursor"
+
+
+@virtual_time
+@both
+async def test_who_is_banned_or_muted_is_listed_to_moderators(codec: Codec) -> None:
+    """By user and kind, page by page, with the end, the reason and the act; what has ended is not."""
+    async with open_sim(FAST) as sim:
+        ann, *others = await sim.join("tea", "ann", "bob", "cyd", "dan", codec=codec)
+        bob, cyd, dan = sorted(others, key=lambda client: client.user_id)
+        for action, target, fields in (
+            ("mute", bob, {"ttl": 60.0, "reason": "loud"}),
+            ("mute", dan, {"ttl": 5.0}),
+            ("mute", cyd, {}),
+            ("ban", bob, {"reason": "spam"}),
+            ("ban", dan, {}),
+            ("unban", dan, {}),
+        ):
+            await ann.request("mod", room="tea", action=action, target=target.user_id, **fields)
+        await trio.sleep(10.0)
+        mod = await enter_as(sim, "Mo", "moderator")
+        for reader in (ann, mod):
+            pages = await walk(reader, "sanctions", room="tea", limit=2)
+            assert [[item["kind"] for item in page] for page in pages] == [["ban", "mute"], ["mute"]]
+            ban, mute = pages[0]
+            assert (ban["user"], ban["audit"], ban["reason"], "until" in ban) == (
+                *(bob.user_id, "tea:4", "spam"),
+                False,
+            )
+            until = mute["until"]
+            assert isinstance(until, int)
+            assert BEGIN_MS + 60_000 <= until < BEGIN_MS + 61_000
+            assert pages[1][0]["user"] == cyd.user_id
+        assert (await cyd.refused("sanctions", room="tea"))["code"] == "forbidden"
+        assert (await mod.refused("sanctions", room="nowhere"))["code"] == "room_not_found"
+
+
+@virtual_time
+async def test_who_is_banned_from_the_server_is_listed_to_its_people() -> None:
+    """Without a room; a room's own moderators read that of their room alone."""
+    async with open_sim(FAST) as sim:
+        ann, bob = await sim.join("tea", "ann", "bob")
+        mod = await enter_as(sim, "Mo", "moderator")
+        assert items(await mod.request("sanctions")) == []
+        told = await mod.request("mod", action="ban", target=bob.user_id, reason="spam")
+        item = {"user": bob.user_id, "name": "bob", "kind": "ban", "audit": told["audit"], "reason": "spam"}
+        assert items(await mod.request("sanctions")) == [item]
+        assert items(await mod.request("sanctions", room="sys.server")) == [item]
+        assert items(await ann.request("sanctions", room="tea")) == []
+        assert (await ann.refused("sanctions", room="sys.server"))["code"] == "room_not_found"
 
 
 @virtual_time

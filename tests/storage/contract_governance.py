@@ -197,6 +197,31 @@ class GovernanceContract:
         rest = await store.user_sanctions("u_ann", after=(rooms[1], "ban"), limit=3)
         assert [(name, row.kind) for name, _, row in rest] == [("other", "mute")]
 
+    async def test_a_room_s_sanctions_that_have_not_ended_are_paged(self, store: Store) -> None:
+        """By user and kind; one that ends at the time that is asked for has ended."""
+        room, other = await owned_room(store), await owned_room(store, "other")
+        await store.append([sanction(other, 1, "ban")])
+        await store.append(
+            [
+                sanction(room, 1, "mute", until=5, reason="loud"),
+                sanction(room, 2, "ban", until=4),
+                sanction(room, 3, "mute", "u_bob"),
+                sanction(room, 4, "ban", "u_bob"),
+                sanction(room, 5, "mute", "u_cyd", until=4),
+            ]
+        )
+
+        first = await store.room_sanctions(room, at_ms=4, after=None, limit=2)
+        assert first == [
+            SanctionRow("u_ann", "mute", "U_ANN", 5, "loud", 1),
+            SanctionRow("u_bob", "ban", "U_BOB", None, None, 4),
+        ]
+        rest = await store.room_sanctions(room, at_ms=4, after=("u_bob", "ban"), limit=2)
+        assert [(row.user_id, row.kind) for row in rest] == [("u_bob", "mute")]
+        every = await store.room_sanctions(room, at_ms=3, after=None, limit=9)
+        assert len(every) == len(await store.list_sanctions(room)) == 5
+        assert await store.room_sanctions(RoomId(room + other), at_ms=0, after=None, limit=9) == []
+
     async def test_the_log_and_what_stands_beside_it_take_effect_in_their_order(self, store: Store) -> None:
         """In one batch: who joins after a removal is a member, who is removed after joining is not."""
         room = await owned_room(store)

@@ -166,6 +166,7 @@ QUERIES: Mapping[str, tuple[str, Sequence[str]]] = {
     "retention.note": (retention.NOTE_RETAINED, ["5", "9"]),
     "rooms.list_all": (rooms.LIST_ALL_ROOMS, ["room000100", "50"]),
     "rooms.user_sanctions": (rooms.USER_SANCTIONS, ["u_5", "7", "ban", "50"]),
+    "rooms.room_sanctions": (rooms.ROOM_SANCTIONS, ["5", "u_5", "ban", "0", "50"]),
     "rooms.raise_epoch": (rooms.RAISE_EPOCH, ["room000100"]),
     "rooms.tail": (rooms.TAIL, ["1", "100"]),
     "rooms.epochs": (rooms.EPOCHS, ["1"]),

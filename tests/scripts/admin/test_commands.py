@@ -79,6 +79,8 @@ SHAPES: Final[list[tuple[str, set[str]]]] = [
     ("ban Bob --reason spam --for 7d --yes", UPON),
     ("mute Bob --room tea --reason loud", UPON),
     ("mute Bob --reason loud", UPON),
+    ("sanctions", LISTED),
+    ("sanctions --room tea", LISTED),
     ("role Bob moderator --room tea", UPON),
     ("lock tea", MODERATED),
     ("unlock tea", MODERATED),
@@ -188,6 +190,8 @@ async def test_a_command_tells_people_in_words(
         ("tail tee", "Ada", EXIT_FAILED, "did you mean tea?"),
         ("export tee /tmp/never", "Ada", EXIT_FAILED, "did you mean tea?"),
         ("audit list --room tee", "Ada", EXIT_FAILED, "did you mean tea?"),
+        ("sanctions --room tee", "Ada", EXIT_FAILED, "did you mean tea?"),
+        ("sanctions --room tea", "Bob", EXIT_UNAUTHORISED, "it takes the rank of a moderator"),
         ("undo tee:1", "Ada", EXIT_FAILED, "did you mean tea?"),
         ("undo tea:9", "Ada", EXIT_FAILED, "the audit of tea has no tea:9"),
         ("unban Bob --room tea", "Ada", EXIT_FAILED, "is under no ban here"),
@@ -413,6 +417,26 @@ async def test_a_ban_without_a_room_is_for_the_whole_server(scene: Scene) -> Non
     assert await scene.run("undo", "sys.server:1") == EXIT_OK, scene.err
     assert await scene.run("users", "list", by="Bob") == EXIT_UNAUTHORISED
     assert await scene.run("mute", "Bob", "--reason", "x", by="Zoe") == EXIT_UNAUTHORISED
+
+
+async def test_who_is_banned_or_muted_is_listed(scene: Scene) -> None:
+    """In a room, for its moderators; without one, on the server."""
+    assert await scene.run("mute", "Bob", "--room", "tea", "--for", "2h", "--reason", "loud") == EXIT_OK
+    assert await scene.run("ban", "Bob", "--reason", "spam", "--yes") == EXIT_OK
+    assert await scene.run("sanctions", "--room", "tea", "--json", by="Zoe") == EXIT_OK
+    (item,) = scene.items
+    assert (item["user"], item["name"], item["kind"], item["reason"]) == (
+        scene.ids["Bob"],
+        "Bob",
+        "mute",
+        "loud",
+    )
+    assert await scene.run("sanctions", by="Mo") == EXIT_OK
+    assert "spam" in scene.out
+    assert await scene.run("sanctions", by="Zoe") == EXIT_UNAUTHORISED
+    assert await scene.run("unban", "Bob") == EXIT_OK
+    assert await scene.run("sanctions") == EXIT_OK
+    assert scene.out == "nobody is banned or muted\n"
 
 
 async def test_a_user_who_is_disabled_comes_in_when_enabled(scene: Scene) -> None:
