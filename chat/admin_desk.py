@@ -39,11 +39,11 @@ from chat.protocol import (
 )
 from chat.room_governance import Act
 from chat.room_loads import RoomLoad
-from chat.room_messages import GovernRoom, RoomInfo, Sender
+from chat.room_messages import RoomInfo
 from chat.room_rules import Person, Rank, rank_of
+from chat.server_audit import note_act, order_act
 from chat.session import Session
-from chat.session_requests import actor_of, oversees
-from chat.stand_in import StandIn
+from chat.session_requests import oversees
 from chat.tokens import ADMIN_ROLE, new_user
 from storage import Conflict, Store, TokenInfo
 from storage.model import AuditKey, AuditRow, RoomRow, SanctionRow
@@ -270,7 +270,7 @@ class AdminDesk:
 
         act = Act(request.id, "disconnect", person, session=request.session, reason=request.reason)
         # As a ban it takes effect when it is ordered: a slow database lets nobody stay.
-        _ask_server_room(session, session, act, fields={"affected": len(ending)}, then=end)
+        order_act(session, session, act, fields={"affected": len(ending)}, then=end)
 
     async def _enroll(self, session: Session, request: Enroll) -> None:
         _require(session, Rank.SERVER_ADMIN)
@@ -286,7 +286,7 @@ class AdminDesk:
             name, random_bytes=services.random_bytes, role=request.role, password=encoded, field="name"
         )
         person = Person(wanted.user_id, wanted.name, wanted.role)
-        audit = await _note(session, Act(request.id, "enroll", person, role=wanted.role))
+        audit = await note_act(session, Act(request.id, "enroll", person, role=wanted.role))
         user = await services.store.create_user(wanted, at_ms=services.now_ms())
         if user.user_id != wanted.user_id:
             raise _taken(name)
@@ -306,7 +306,7 @@ class AdminDesk:
             session.reply(ok(request.id, affected=sum(_is_good(token, now_ms) for token in tokens)))
             return
         password, encoded = await self._new_password()
-        audit = await _note(session, Act(request.id, "reset", person, reason=request.reason))
+        audit = await note_act(session, Act(request.id, "reset", person, reason=request.reason))
         try:
             await services.store.set_password(person.user_id, name_key(person.name), encoded)
         except Conflict:
@@ -338,7 +338,7 @@ class AdminDesk:
             session.reply(ok(request.id, **told, affected=affected))
             return
         act = Act(request.id, "assign", person, role=request.role, reason=request.reason)
-        audit = await _note(session, act)
+        audit = await note_act(session, act)
         try:
             is_stored = await services.store.set_role(person.user_id, request.role)
         except Conflict:
@@ -357,7 +357,7 @@ class AdminDesk:
         check_no_nul(request.id, reason=request.reason)
         audit: Envelope = {}
         if not request.dry_run:
-            audit = await _note(session, Act(request.id, "drain", reason=request.reason))
+            audit = await note_act(session, Act(request.id, "drain", reason=request.reason))
         session.reply(ok(request.id, affected=self._services.sessions(), **audit))
         if not request.dry_run:
             _log.warning("admin.drain", by=session.user_id)
@@ -390,29 +390,6 @@ class AdminDesk:
         """A password that nobody chose, and its hash."""
         password = urlsafe_b64encode(self._services.random_bytes(_PASSWORD_BYTES)).decode("ascii")
         return password, await self._services.passwords.hash(password)
-
-
-async def _note(session: Session, act: Act) -> Envelope:
-    """Have an act in the audit before it is done; its `audit`.
-
-    Raises:
-        Refused: it cannot be stored, and so is not to be done.
-    """
-    stand_in = StandIn(session.user_id, session.name)
-    _ask_server_room(session, stand_in, act)
-    return {"audit": (await stand_in.wait())["audit"]}
-
-
-def _ask_server_room(
-    session: Session,
-    answered: Sender,
-    act: Act,
-    *,
-    fields: Envelope | None = None,
-    then: Callable[[], None] | None = None,
-) -> None:
-    message = GovernRoom(answered, act, actor=actor_of(session), fields=fields, then=then)
-    session.tell_room(SERVER_ROOM, message, control=True)
 
 
 def _role(session: Session) -> str:

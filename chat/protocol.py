@@ -448,6 +448,8 @@ class Automod(Request, frozen=True, tag="automod"):
     rules: list[object] | None = None
     add: bool = False
     if_version: Version | None = None
+    reason: Reason | None = None
+    dry_run: bool = False
     test: bool = False
     text: Body | None = None
     cursor: Cursor | None = None

@@ -19,11 +19,11 @@ from chat.room_rules import Person, Rank, rank_of, require_right
 from chat.room_state import RoomState
 from storage.model import LogEntry, MemberRow, Role, SanctionKind, SanctionRow
 
-ServerAct = Literal["enroll", "reset", "assign", "disconnect", "drain", "report"]
+ServerAct = Literal["enroll", "reset", "assign", "disconnect", "drain", "automod", "report"]
 
 
 class Act(NamedTuple):
-    """What is done to an account, to the server, or about a report: for the audit of `SERVER_ROOM`.
+    """What is done to an account, to the server, or beside a room's log: for the audit of `SERVER_ROOM`.
 
     Whoever asks for it has looked at who may.
 
@@ -34,6 +34,9 @@ class Act(NamedTuple):
         role: of a new account, or which an account has from then on.
         report: the number of the one that is closed; `user` is then whose message it is about.
         state: that it is closed with.
+        room: whose rules have changed; None: those of every room, or no rules.
+        version: of the rules from then on.
+        rules: how many there are.
     """
 
     id: int
@@ -41,6 +44,9 @@ class Act(NamedTuple):
     user: Person | None = None
     session: str | None = None
     role: str | None = None
+    room: str | None = None
+    version: int | None = None
+    rules: int | None = None
     reason: str | None = None
     report: int | None = None
     state: str | None = None
@@ -126,7 +132,10 @@ class AnnounceEvent(Struct, frozen=True, kw_only=True):
 
 
 class ActEvent(Struct, frozen=True, kw_only=True):
-    """Something was done to an account, to the server, or about a report; in the server's own room only."""
+    """Something was done to an account, to the server, or beside a room's log; in the server's own room only.
+
+    The other room is `where`: an event's `room` is the one that it is in.
+    """
 
     action: ServerAct
     user: str | UnsetType = UNSET
@@ -135,6 +144,9 @@ class ActEvent(Struct, frozen=True, kw_only=True):
     session: str | UnsetType = UNSET
     report: int | UnsetType = UNSET
     state: str | UnsetType = UNSET
+    where: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    rules: int | UnsetType = UNSET
     reason: Omitted = UNSET
 
 
@@ -311,6 +323,9 @@ def _note(case: _Case, act: Act) -> ActEvent:
         session=UNSET if act.session is None else act.session,
         report=UNSET if act.report is None else act.report,
         state=UNSET if act.state is None else act.state,
+        where=UNSET if act.room is None else act.room,
+        version=UNSET if act.version is None else act.version,
+        rules=UNSET if act.rules is None else act.rules,
         reason=UNSET if act.reason is None else act.reason,
     )
 

@@ -46,7 +46,7 @@ class RoomGuard:
         state.automod = self._rule_book.for_room(self._rules)
         if message.peer is not None:
             version = 0 if self._rules is None else self._rules.version
-            message.peer.reply(ok(message.request_id, room=state.name, version=version))
+            message.peer.reply(ok(message.request_id, room=state.name, version=version, audit=message.audit))
 
     def refuse(self, state: RoomState, message: RoomMessage, filtered: Filtered, act: Act) -> Refused | None:
         """Do what a rule says about a text that it does not let through.

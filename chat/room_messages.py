@@ -301,11 +301,13 @@ class ApplyRules:
     Attributes:
         rules: the room's own, unless it has newer ones; None: those of every room have changed.
         peer: who is answered; None: nobody.
+        audit: of the act, for the answer.
     """
 
     rules: CompiledRules | None
     peer: Member | None = None
     request_id: int = 0
+    audit: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

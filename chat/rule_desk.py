@@ -21,9 +21,11 @@ from chat.automod_rules import (
 from chat.cursors import from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.message_desk import reply_fitting
-from chat.protocol import Automod, Envelope, check_body, ok
+from chat.protocol import Automod, Envelope, check_body, check_no_nul, ok
 from chat.review_access import Inspect, ReviewServices, require_moderator, require_server_moderator
+from chat.room_governance import Act
 from chat.room_messages import ApplyRules
+from chat.server_audit import note_act
 from chat.session import Session
 from chat.session_requests import actor_of
 from storage import Conflict
@@ -54,6 +56,7 @@ class RuleDesk:
         Raises:
             Refused: to be answered.
         """
+        check_no_nul(request.id, reason=request.reason)
         room_id = EVERYWHERE
         if request.room is None:
             require_server_moderator(session)
@@ -75,6 +78,8 @@ class RuleDesk:
     ) -> None:
         """Store the next version, then have it applied: what comes after the answer is judged by it.
 
+        It is in the server's audit before it is stored. A trial ends before that.
+
         The room answers. Where it cannot be told now the rules are stored all the same, and it takes them up
         when it is activated next, or with the next that are set.
         """
@@ -87,6 +92,18 @@ class RuleDesk:
             rules = merge_rules(_understood(stored), rules)
         check_totals(rules)
         compiled = await services.rule_book.compile(rules, version + 1)
+        if request.dry_run:
+            session.reply(ok(request.id, room=request.room, version=version + 1))
+            return
+        act = Act(
+            request.id,
+            "automod",
+            room=request.room,
+            version=version + 1,
+            rules=len(rules),
+            reason=request.reason,
+        )
+        audit = (await note_act(session, act))["audit"]
         actor = actor_of(session)
         row = RulesRow(version + 1, services.now_ms(), actor.user_id, actor.name, encode_rules(rules))
         try:
@@ -97,9 +114,9 @@ class RuleDesk:
         if request.room is None:
             services.rule_book.take_everywhere(compiled)
             await self._apply_everywhere()
-            session.reply(ok(request.id, room=None, version=row.version))
+            session.reply(ok(request.id, room=None, version=row.version, audit=audit))
         else:
-            message = ApplyRules(rules=compiled, peer=session, request_id=request.id)
+            message = ApplyRules(rules=compiled, peer=session, request_id=request.id, audit=audit)
             session.tell_room(request.room, message, control=True)
 
     async def _apply_everywhere(self) -> None:

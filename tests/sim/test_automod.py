@@ -8,7 +8,7 @@ import trio
 from chat.codec import MSGPACK, Codec
 from chat.config import Config
 from chat.tokens import create_token
-from storage import Unavailable
+from storage import Store, Unavailable
 from storage.memory import MemoryStore
 from storage.model import RulesRow
 from storage.review_model import ReportRow
@@ -37,7 +37,7 @@ async def say(client: SimClient, cid: str, body: str) -> Envelope:
     return await client.answer(await client.send("send", room="tea", cid=cid, body=body))
 
 
-async def a_token(store: MemoryStore, name: str, role: str = "user") -> str:
+async def a_token(store: Store, name: str, role: str = "user") -> str:
     """What a user whose account is made now comes in with."""
     mark = name[:1].encode()
     issued = await create_token(
@@ -538,6 +538,54 @@ async def test_rules_that_cannot_be_stored_change_nothing() -> None:
         del sim.faults["write_rules"]
         assert (await ann.request("automod", room="tea", rules=[NO_LINKS]))["version"] == 3
         assert (await say(bob, "2", "evil.com"))["code"] == "filtered"
+
+
+@virtual_time
+@both
+async def test_a_change_of_rules_is_in_the_server_s_audit(codec: Codec) -> None:
+    """With the room, the version and how many there are, and no word of them; before it is done."""
+    async with open_sim() as sim:
+        mo = await sim.enter(await a_token(sim.store, "Mo", "moderator"), codec=codec)
+        await mo.request("subscribe", room="sys.server")
+        (ann,) = await sim.join("tea", "ann", codec=codec)
+        told = await ann.request("automod", room="tea", rules=[NO_LINKS], reason="spam")
+        everywhere = await mo.request("automod", rules=[NO_LINKS])
+        rows = items(await mo.request("audit", room="sys.server"))
+        assert [(row["audit"], row["action"], row["by"], row["detail"]) for row in rows] == [
+            (everywhere["audit"], "automod", mo.user_id, {"action": "automod", "version": 1, "rules": 1}),
+            (
+                told["audit"],
+                "automod",
+                ann.user_id,
+                {"action": "automod", "where": "tea", "version": 1, "rules": 1, "reason": "spam"},
+            ),
+        ]
+        event = await mo.expect("event", kind="act")
+        assert (event["room"], event["where"]) == ("sys.server", "tea")
+
+        sim.faults["append"] = Fault(refusal=Unavailable("away"))
+        assert (await ann.refused("automod", room="tea", rules=[]))["code"] in {"unavailable", "timeout"}
+        del sim.faults["append"]
+        assert (await ann.request("automod", room="tea"))["version"] == 1
+
+
+@virtual_time
+async def test_rules_are_set_as_a_trial() -> None:
+    """Whatever would be refused is; nothing is stored, noted or applied."""
+    async with open_sim() as sim:
+        ann, bob = await tea(sim)
+        answer = await ann.request("automod", room="tea", rules=[NO_LINKS], dry_run=True)
+        assert (answer["room"], answer["version"], "audit" in answer) == ("tea", 2, False)
+        outdated = await ann.refused("automod", room="tea", rules=[], if_version=9, dry_run=True)
+        assert (outdated["code"], outdated["version"]) == ("conflict", 1)
+        bad = [{"kind": "pattern", "id": "p", "action": "refuse", "patterns": ["("]}]
+        refused = await ann.refused("automod", room="tea", rules=bad, dry_run=True)
+        assert refused["field"] == "rules[0].patterns[0]"
+        assert (await bob.refused("automod", room="tea", rules=[], dry_run=True))["code"] == "forbidden"
+        assert (await ann.request("automod", room="tea"))["version"] == 1
+        assert (await say(bob, "1", "evil.com"))["t"] == "ok"
+        acts = await sim.store.read_audit(await room_id(sim.store, "sys.server"), after=0, limit=9)
+        assert [row.action for row in acts] == ["automod"]
 
 
 @virtual_time

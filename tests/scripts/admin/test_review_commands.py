@@ -8,6 +8,7 @@ import pytest
 
 from chat.client_errors import RequestRefused
 from scripts.admin.exits import EXIT_FAILED, EXIT_OK, EXIT_UNAUTHORISED, EXIT_USAGE
+from storage.model import RulesRow
 from tests.scripts.admin.scene import Scene, open_scene
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
@@ -126,6 +127,11 @@ async def test_a_list_of_words_joins_a_rule(scene: Scene, tmp_path: Path) -> Non
 
     assert await scene.run(*add, "--dry-run") == EXIT_OK
     assert (scene.told["words"], scene.told["version"]) == (701, None)
+    assert await scene.run("automod", "show", "--room", "tea", "--json") == EXIT_OK
+    assert scene.told["rules"] == []
+    bad = tmp_path / "bad.txt"
+    bad.write_text("x" * 129)
+    assert await scene.run("automod", "import", str(bad), "--rule", "spam", "--dry-run") == EXIT_FAILED
     assert await scene.run(*add) == EXIT_OK
     assert scene.told["words"] == 701
     assert await scene.run("automod", "test", "BUY  now!", "--room", "tea", "--json") == EXIT_OK
@@ -143,11 +149,64 @@ async def test_rules_are_set_from_a_file_and_shown(scene: Scene, tmp_path: Path)
     assert await scene.run("automod", "set", str(file), "--json") == EXIT_OK
     assert scene.told["rules"] == 1
     file.write_text(json.dumps([{**rule, "action": "hang"}]))
-    assert await scene.run("automod", "set", str(file), "--json") == EXIT_FAILED
-    assert scene.error == "bad_request"
+    for trial in ("--dry-run", "--yes"):
+        assert await scene.run("automod", "set", str(file), trial, "--json") == EXIT_FAILED
+        assert scene.error == "bad_request"
     assert await scene.run("automod", "show", "--json") == EXIT_OK
     assert '"id": "links"' in scene.out
     assert '"action": "hold"' in scene.out
+
+
+async def test_rules_are_replaced_when_that_was_meant(scene: Scene, tmp_path: Path) -> None:
+    """Who is asked hears how many go and come; a trial sets nothing; the audit knows who did it, and why."""
+    file = tmp_path / "rules.json"
+    links = {"id": "links", "kind": "links", "action": "hold"}
+    caps = {"id": "caps", "kind": "caps", "action": "refuse"}
+    flood = {"id": "flood", "kind": "flood", "action": "refuse"}
+    where = ("--room", "tea")
+    file.write_text(json.dumps([links, caps]))
+    assert await scene.run("automod", "set", str(file), *where, "--dry-run") == EXIT_OK
+    assert scene.out == "would replace the 0 rules of tea by 2; new: links, caps\n"
+    assert await scene.run("automod", "set", str(file), *where) == EXIT_OK
+    file.write_text(json.dumps([flood, caps]))
+
+    assert await scene.run("automod", "set", str(file), *where) == EXIT_USAGE
+    assert "Replace the 2 rules of tea by 2; gone: links; new: flood? Say --yes" in scene.err
+    assert await scene.run("automod", "set", str(file), *where, "--dry-run", "--json") == EXIT_OK
+    trial = {"room": "tea", "version": 2, "rules": 2, "before": 2, "gone": ["links"], "new": ["flood"]}
+    assert scene.told == {**trial, "audit": None, "dry_run": True}
+    assert await scene.run("automod", "show", *where, "--json") == EXIT_OK
+    assert scene.told["version"] == 1
+    assert (
+        await scene.run("automod", "set", str(file), *where, "--yes", "--reason", "calm", "--json") == EXIT_OK
+    )
+    assert (scene.told["version"], scene.told["before"]) == (2, 2)
+    audit = scene.told["audit"]
+    assert await scene.run("audit", "list", "--room", "sys.server", "--json") == EXIT_OK
+    assert (scene.items[0]["audit"], scene.items[0]["action"], scene.items[0]["reason"]) == (
+        *(audit, "automod"),
+        "calm",
+    )
+    detail = {"action": "automod", "where": "tea", "version": 2, "rules": 2, "reason": "calm"}
+    assert scene.items[0]["detail"] == detail
+    assert await scene.run("undo", str(audit)) == EXIT_FAILED
+    assert "cannot be undone" in scene.err
+
+
+async def test_rules_of_a_later_version_can_be_replaced(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot be read, which is said before they are."""
+    monkeypatch.setattr("scripts.admin.connection.TRIES", 1)
+    row = await scene.store.find_room("tea")
+    assert row is not None
+    await scene.store.write_rules(row.room_id, RulesRow(1, 0, "u_x", "X", '[{"kind":"later"}]'))
+    file = tmp_path / "rules.json"
+    file.write_text("[]")
+    assert await scene.run("automod", "set", str(file), "--room", "tea") == EXIT_USAGE
+    assert "Replace the rules that cannot be read of tea by 0?" in scene.err
+    assert await scene.run("automod", "set", str(file), "--room", "tea", "--yes", "--json") == EXIT_OK
+    assert (scene.told["version"], scene.told["before"]) == (2, None)
 
 
 @pytest.mark.parametrize(("action", "state"), [("approve", "approved"), ("reject", "rejected")])
