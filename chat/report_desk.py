@@ -6,7 +6,7 @@ from typing import Final, assert_never
 from chat.cursors import from_cursor
 from chat.errors import ErrorCode, Refused
 from chat.message_desk import reply_fitting
-from chat.protocol import SERVER_ROOM, Envelope, Report, Reports, Resolve, check_no_nul, ok
+from chat.protocol import Envelope, Report, Reports, Resolve, check_no_nul, ok
 from chat.review_access import (
     Inspect,
     ReviewServices,
@@ -15,11 +15,12 @@ from chat.review_access import (
     require_server_moderator,
 )
 from chat.room_governance import Act
-from chat.room_messages import GovernRoom, SendMessage
+from chat.room_messages import SendMessage
 from chat.room_rules import Person, Rank
 from chat.room_state import KIND_MESSAGE
+from chat.server_audit import note_act
 from chat.session import Session
-from chat.session_requests import actor_of, counted_as
+from chat.session_requests import counted_as
 from chat.stand_in import StandIn
 from storage import Conflict
 from storage.model import RoomId
@@ -232,11 +233,9 @@ class ReportDesk:
         Raises:
             Refused: it cannot be stored, and so the report is not to be closed.
         """
-        stand_in = StandIn(session.user_id, session.name)
         author = Person(row.author, row.author_name, "")
         act = Act(request.id, "report", author, reason=request.note, report=row.report, state=state)
-        session.tell_room(SERVER_ROOM, GovernRoom(stand_in, act, actor=actor_of(session)), control=True)
-        await stand_in.wait()
+        await note_act(session, act)
 
     async def _move(
         self,
