@@ -12,7 +12,7 @@ from chat.errors import ErrorCode, Refused
 from chat.names import is_room_name
 from chat.protocol import Delete, Edit, Invite, Leave, Mod, ModAction, React, SetState, Update
 from chat.retention import SERVER
-from chat.room_changes import order_change
+from chat.room_changes import Done, order_change
 from chat.room_governance import Expire, Governed, Governing, concerned, order_governance
 from chat.room_rules import Person
 from chat.room_state import RoomState
@@ -239,6 +239,18 @@ def test_what_is_not_kept_any_more_is_deleted_by_the_server(retention_s: int, re
     assert (purged.entry.by, purged.entry.name) == ("", "retention")
     other = order_governance(state, Expire(0, 60, "tea"), actor=SERVER, target=None, seqs=[1], now_ms=NOW_MS)
     assert other == Governed(None, affected=0)
+
+
+def test_a_purged_message_is_deleted_already() -> None:
+    """Who deletes it is answered with the purge."""
+    state = room()
+    send(state, "a", by="u_ann")
+    purged = order_governance(
+        state, mod("purge"), actor=Person("u_mod", "mod", "user"), target=None, seqs=[1], now_ms=NOW_MS
+    )
+    assert purged.entry is not None
+    delete = Delete(id=1, room="tea", seq=1)
+    assert order_change(state, delete, by="u_ann", name="ann", now_ms=NOW_MS) == Done(purged.entry.seq)
 
 
 def test_who_is_removed_may_come_back() -> None:
