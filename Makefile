@@ -12,6 +12,8 @@ BIN := .venv/bin
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SOURCES := actors storage chat scripts tests
+# Most tests wait or think on one core. Each process has a Postgres of its own.
+TEST_PROCESSES ?= 2
 # Of flake8-async, what ruff does not have.
 ASYNC_RULES := ASYNC101,ASYNC102,ASYNC113,ASYNC120,ASYNC121
 
@@ -24,7 +26,7 @@ serve: .venv/.installed ## Serve on http://127.0.0.1:8000; PARLEY_... variables 
 	@exec $(BIN)/parley serve $(ARGS)
 
 test: .venv/.installed-dev ## Run the whole suite, Postgres tests included; ARGS="-k name" chooses.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: .venv/.installed-dev ## Format, lint and types, as CI does.
 	$(BIN)/ruff format --check $(SOURCES)
