@@ -135,7 +135,7 @@ PURGED: Final = Workload(
     per_room=10,
     rate=1_000,
 )
-PURGED_ROWS: Final = 100_000
+PURGED_ROWS: Final = 1_000_000
 HISTORY: Final = "history"
 SEARCH: Final = "search"
 START: Final = "start"
