@@ -31,7 +31,7 @@ class TypingLimits:
     interval_s: float = 0.5
     expire_s: float = 6.0
     watchers_max: int = 100
-    quiet_s: float = 60.0
+    quiet_s: float = 120.0
 
     def __post_init__(self) -> None:
         """Refuse limits that make no sense.

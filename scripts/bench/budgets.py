@@ -75,10 +75,10 @@ PRESENCE: Final = Workload(
 PRESENCE_WATCHERS: Final = 200
 TYPING: Final = Workload(
     name="typing",
-    title="typing: 1,000 users of one room; above 100 nobody is told, so each sends a notice in 60 s",
+    title="typing: 1,000 users of one room; above 100 nobody is told, so each sends a notice in 120 s",
     rooms=1,
     per_room=1_000,
-    rate=1_000 / 60,
+    rate=1_000 / 120,
     settle_s=2.0,
     scale=2.0,
 )

@@ -513,7 +513,7 @@ async def test_typing_is_off_in_large_rooms_and_unknown_ones(autojump_clock: Moc
         ada = bench.open(1, "a")
         bench.port.typing(ada, 1, "hall", stop=False)
         # At once: the actor has not had a turn.
-        assert ada.take() == [{"t": "ok", "id": 1, "quiet": 60.0}]
+        assert ada.take() == [{"t": "ok", "id": 1, "quiet": 120.0}]
         bench.port.typing(ada, 2, "nowhere", stop=False)
         await trio.sleep(10.0)
 

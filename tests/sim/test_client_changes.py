@@ -121,11 +121,11 @@ async def test_no_notice_of_typing_is_sent_that_nobody_is_told(encoding: Encodin
         await ann.typing("tea", stop=True)
         await sim.join("tea", *(f"guest {number}" for number in range(100)))
         before = sim.node.metrics.counts.frames_in
-        assert (await ann.typing("tea"))["quiet"] == 60.0
+        assert (await ann.typing("tea"))["quiet"] == 120.0
         assert sim.node.metrics.counts.frames_in == before + 1
-        await trio.sleep(59.0)
+        await trio.sleep(119.0)
         assert (await ann.typing("tea"))["quiet"] == 1.0
         assert sim.node.metrics.counts.frames_in == before + 1
         await trio.sleep(1.0)
-        assert (await ann.typing("tea"))["quiet"] == 60.0
+        assert (await ann.typing("tea"))["quiet"] == 120.0
         assert sim.node.metrics.counts.frames_in == before + 2
