@@ -115,7 +115,7 @@ def _start(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[subprocess.
             stderr=theirs,
             # A session of its own, whose terminal it is: Ctrl-C reaches it, and nobody else.
             start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509  the child does one system call
+            preexec_fn=_take_terminal,  # noqa: PLW1509  the child does two system calls
         )
     except BaseException:
         os.close(ours)
@@ -126,4 +126,6 @@ def _start(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[subprocess.
 
 
 def _take_terminal() -> None:
+    # A suite that was started in the background may ignore Ctrl-C, and its children would, too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
