@@ -7,7 +7,7 @@ room's own moderators read that room's audit.
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 import msgspec
 import structlog
@@ -37,9 +37,9 @@ from chat.protocol import (
     check_no_nul,
     ok,
 )
+from chat.review_access import Inspect
 from chat.room_governance import Act
 from chat.room_loads import RoomLoad
-from chat.room_messages import RoomInfo
 from chat.room_rules import Person, Rank, rank_of
 from chat.server_audit import note_act, order_act
 from chat.session import Session
@@ -58,14 +58,6 @@ _PASSWORD_BYTES: Final = 15
 _TOKEN_ID_BYTES: Final = 8
 _LARGEST: Final = 2**63 - 1
 _log = structlog.stdlib.get_logger("chat.admin")
-
-
-class Inspect(Protocol):
-    """Asks a room what a user may know of it."""
-
-    async def __call__(self, room: str, user_id: str, *, oversees: bool = False) -> RoomInfo:
-        """See `MessageDesk.inspect`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -317,16 +317,16 @@ def _note(case: _Case, act: Act) -> ActEvent:
         raise AssertionError("only the server's own room has such acts")
     return ActEvent(
         action=act.action,
-        user=UNSET if act.user is None else act.user.user_id,
-        name=UNSET if act.user is None else act.user.name,
-        role=UNSET if act.role is None else act.role,
-        session=UNSET if act.session is None else act.session,
-        report=UNSET if act.report is None else act.report,
-        state=UNSET if act.state is None else act.state,
-        where=UNSET if act.room is None else act.room,
-        version=UNSET if act.version is None else act.version,
-        rules=UNSET if act.rules is None else act.rules,
-        reason=UNSET if act.reason is None else act.reason,
+        user=_given(act.user and act.user.user_id),
+        name=_given(act.user and act.user.name),
+        role=_given(act.role),
+        session=_given(act.session),
+        report=_given(act.report),
+        state=_given(act.state),
+        where=_given(act.room),
+        version=_given(act.version),
+        rules=_given(act.rules),
+        reason=_given(act.reason),
     )
 
 
@@ -365,6 +365,10 @@ def _update(case: _Case, request: Update) -> RoomEvent | None:
     if event.topic is not UNSET or event.slow is not UNSET:
         case.state.require_open()
     return event
+
+
+def _given(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
 
 
 def _changed(wanted: T | None, present: T) -> T | UnsetType:
@@ -408,7 +412,7 @@ def _complete_pair(case: _Case, user_id: str) -> MemberEvent | None:
 
 def _moderate(case: _Case, request: Mod) -> GoverningEvent | None:
     row = case.state.row
-    reason = UNSET if request.reason is None else request.reason
+    reason = _given(request.reason)
     match request.action:
         case "lock" | "unlock":
             require_right(request.action, row.kind, case.rank)
@@ -478,7 +482,7 @@ def _purge(case: _Case, request: Mod, reason: Omitted) -> PurgeEvent | None:
     require_right("purge", state.row.kind, case.rank, rank)
     if not case.seqs:
         return None
-    return PurgeEvent(seqs=case.seqs, user=UNSET if user_id is None else user_id, reason=reason)
+    return PurgeEvent(seqs=case.seqs, user=_given(user_id), reason=reason)
 
 
 def _change_role(case: _Case, role: Role | None, member: MemberRow, reason: Omitted) -> RoleEvent | None:

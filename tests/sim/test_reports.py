@@ -437,15 +437,20 @@ async def test_what_a_rule_brought_is_nobodys_own_report() -> None:
             assert items(await client.request("reports", mine=True, state="all")) == []
 
 
+async def four_reports(reporter: SimClient, author: SimClient) -> None:
+    """One of each message: the one that there is, and three more."""
+    for number in range(2, 5):
+        await author.request("send", room="tea", cid=str(number), body="spam")
+    for seq in range(1, 5):
+        await reporter.request("report", room="tea", seq=seq, reason="spam")
+
+
 @virtual_time
 async def test_own_reports_have_pages() -> None:
     """The oldest first; a cursor is of this list and this user alone, and no room narrows it."""
     async with open_sim() as sim:
         ann, bob, eve = await a_message(sim)
-        for number in range(2, 5):
-            await eve.request("send", room="tea", cid=str(number), body="spam")
-        for seq in range(1, 5):
-            await bob.request("report", room="tea", seq=seq, reason="spam")
+        await four_reports(bob, eve)
         pages = await walk(bob, "reports", mine=True, limit=3)
         assert [[item["seq"] for item in page] for page in pages] == [[1, 2, 3], [4]]
         own = (await bob.request("reports", mine=True, limit=1))["next"]
@@ -461,10 +466,7 @@ async def test_reports_have_pages() -> None:
     """The oldest first; of the room that was asked for."""
     async with open_sim() as sim:
         ann, bob, eve = await a_message(sim)
-        for number in range(2, 5):
-            await eve.request("send", room="tea", cid=str(number), body="spam")
-        for seq in range(1, 5):
-            await bob.request("report", room="tea", seq=seq, reason="spam")
+        await four_reports(bob, eve)
         pages = await walk(ann, "reports", room="tea", limit=3)
         assert [[item["seq"] for item in page] for page in pages] == [[1, 2, 3], [4]]
         await ann.request("create", room="other")
